@@ -1,0 +1,43 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+run: .venv/installed        ## install, then serve
+	$(BIN)/dragoman
+
+test: .venv/installed-dev   ## install, then run every test
+	$(BIN)/pytest
+
+check: .venv/installed-dev  ## lint, types, layers, docs
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_layers.py tests/test_docs.py
+
+clients: .venv/installed-dev  ## fetch the real clients that the end-to-end tests drive
+	$(BIN)/python -m tests.e2e.clients
+
+test-vllm: vllm-cpu .venv/installed-dev  ## run the tests that start a real vLLM
+	DRAGOMAN_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm tests/e2e/test_vllm.py
+
+vllm-cpu:                   ## make the environment of a real vLLM on CPU, outside the checkout, once
+	nice tests/vllm_cpu.sh
+
+conformance: .venv/installed-dev  ## how exactly each dialect is spoken, as a table
+	$(BIN)/python -m tests.conformance
+
+bench: .venv/installed-dev  ## every measurement, as ratios
+	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.runner
+	$(BIN)/python -m bench.sampler
+	$(BIN)/python -m bench.upstream
+
+fix: .venv/installed-dev    ## mend what ruff can
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -e . && touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
+
+.PHONY: run test check clients test-vllm vllm-cpu conformance bench fix

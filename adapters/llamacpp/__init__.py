@@ -1,0 +1,1 @@
+"""llama.cpp's own server: its native routes, and its accent of OpenAI's and Anthropic's."""

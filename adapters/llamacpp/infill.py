@@ -1,0 +1,88 @@
+"""POST /infill: fill in between `input_prefix` and `input_suffix`. The answer is the native one of /completion.
+
+Source: llama.cpp tools/server/server-context.cpp (post_infill) and server-common.cpp (format_prompt_infill).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.base import Call
+from adapters.llamacpp.completion import CompletionExchange
+from adapters.llamacpp.errors import Refusal, missing_key, read_object, wrong_type
+from adapters.llamacpp.request import Asked, read_fields, resolve, to_request
+from backends.base import Backend
+from backends.errors import Unsupported
+from backends.request import InfillPrompt
+
+_KNOWN = frozenset({"input_prefix", "input_suffix", "input_extra", "prompt"})
+_SENTINELS = 16  # tokens that no client's text stands for: sentinels and file separators, with some to spare
+
+
+async def infill(call: Call) -> CompletionExchange:
+    body = read_object(call)
+    served = resolve(call, body)
+    async with call.models.acquire(served) as backend:
+        if "insert" not in backend.info.capabilities:
+            raise Unsupported("the model can't fill in the middle", feature="infill")
+        wanted = _read_prompt(body)
+        prompt = await _without_excess(wanted, backend)
+    if prompt != wanted:
+        call.ignored.append("input_extra")
+    fields = await read_fields(call, body, served, _KNOWN)
+    return CompletionExchange(Asked(served, to_request(call, (prompt,), fields, served), fields))
+
+
+def _read_prompt(body: dict[str, Any]) -> InfillPrompt:
+    start = body.get("prompt")
+    if start is not None and not isinstance(start, str):
+        raise Refusal('"prompt" must be a string')
+    extra = _read_extra(body.get("input_extra"))
+    return InfillPrompt(_text(body, "input_prefix"), _text(body, "input_suffix"), extra, start or "")
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    """The server checks these two, goes on all the same, and fails."""
+    if key not in body:
+        raise missing_key(key, "server_error")
+    value = body[key]
+    if not isinstance(value, str):
+        raise wrong_type("string", value, "server_error")
+    return value
+
+
+def _read_extra(value: object) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise Refusal('"input_extra" must be an array of {"filename": string, "text": string}')
+    return tuple(_read_chunk(chunk) for chunk in value)
+
+
+def _read_chunk(chunk: object) -> tuple[str, str]:
+    text = chunk.get("text") if isinstance(chunk, dict) else None
+    if not isinstance(text, str):
+        raise Refusal('extra_context chunk must contain a "text" field with a string value')
+    name = chunk.get("filename", "tmp") if isinstance(chunk, dict) else None
+    if not isinstance(name, str):
+        raise Refusal('extra_context chunk\'s "filename" field must be a string')
+    return name, text
+
+
+async def _without_excess(prompt: InfillPrompt, backend: Backend) -> InfillPrompt:
+    """As much of the extra context as fits, the last first: editors send more than the window holds, on purpose."""
+    window = backend.info.window
+    texts = [prompt.prefix, prompt.suffix, prompt.start]
+    sizes = [len(f"{name}{text}".encode()) + _SENTINELS for name, text in prompt.extra]
+    room = window - _SENTINELS - sum(len(text.encode()) for text in texts)
+    if sum(sizes) <= room:  # a token is a byte at least
+        return prompt
+    counts = [len(await backend.tokenize(text, add_special=False)) for text in texts]
+    room = window - window // 4 - sum(counts)  # a quarter is for the answer
+    kept: list[tuple[str, str]] = []
+    for name, text in reversed(prompt.extra):
+        room -= len(await backend.tokenize(f"{name}\n{text}", add_special=False)) + _SENTINELS
+        if room < 0:
+            break
+        kept.insert(0, (name, text))
+    return InfillPrompt(prompt.prefix, prompt.suffix, tuple(kept), prompt.start)

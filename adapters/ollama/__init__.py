@@ -1,0 +1,1 @@
+"""Ollama: its native API, and its accent of OpenAI's and Anthropic's."""

@@ -1,0 +1,16 @@
+"""Every dialect by name. A listener's persona is one of these names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapters.anthropic import dialect as anthropic
+from adapters.base import Dialect
+from adapters.llamacpp import dialect as llamacpp
+from adapters.llamacpp_python import dialect as llamacpp_python
+from adapters.ollama import dialect as ollama
+from adapters.openai import dialect as openai
+
+DIALECTS: Mapping[str, Dialect] = {
+    module.DIALECT.name: module.DIALECT for module in (openai, llamacpp, llamacpp_python, ollama, anthropic)
+}

@@ -1,0 +1,290 @@
+"""The engine as a backend: an asyncio face for the engine's thread.
+
+Everything here runs on the event loop, and the loop owns it: state, capacity, and who listens to which job. The
+engine's thread is told things by message; what its steps brought, it tells in one call to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from backends.base import BackendState, Embeddings, ModelInfo, Slot
+from backends.engine.best_of import BestOf
+from backends.engine.capacity import Capacity
+from backends.engine.core import EngineCore
+from backends.engine.intake import num_candidates
+from backends.engine.job import Job
+from backends.engine.loading import LoadedModel, LoadRunner, load, load_numpy
+from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
+from backends.engine.options import EngineOptions
+from backends.engine.runner import Floats, Ints
+from backends.engine.subscription import Subscription
+from backends.errors import BackendFailed, DragomanError, NotReady, PromptTooLong
+from backends.events import Event, EventStream
+from backends.request import ChatPrompt, GenerateRequest
+
+__all__ = ["EngineBackend", "EngineOptions"]
+
+WATCHES_PER_DEADLINE = 4
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class EngineBackend:
+    """A backends.base.Backend, in this process. load_runner: puts the model on its device."""
+
+    def __init__(self, options: EngineOptions, load_runner: LoadRunner = load_numpy) -> None:
+        self._options = options
+        self._load_runner = load_runner
+        self._state = BackendState.STOPPED
+        self._phase = "stopped"
+        self._lifecycle = asyncio.Lock()  # one start or stop at a time
+        self._model: LoadedModel | None = None
+        self._core: EngineCore | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._capacity = Capacity(options.max_batch_size + options.max_waiting)
+        self._subscriptions: dict[Job, Subscription] = {}
+        self._embeddings: set[asyncio.Future[Floats]] = set()
+
+    @property
+    def state(self) -> BackendState:
+        return self._state
+
+    @property
+    def phase(self) -> str:
+        return self._phase
+
+    @property
+    def info(self) -> ModelInfo:
+        if self._model is not None:
+            return self._model.info
+        return ModelInfo(window=self._options.window or 0, path=str(self._options.folder))
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """As they are in the middle of a step: the engine doesn't stop for who looks."""
+        core = self._core
+        if core is None or self._state is not BackendState.READY:
+            return []
+        return [_slot(core, place) for place in range(self._options.max_batch_size)]
+
+    # life
+
+    async def start(self) -> None:
+        async with self._lifecycle:
+            if self._state is BackendState.READY:
+                return
+            self._state = BackendState.STARTING
+            try:
+                self._model = await self._load()
+            except BackendFailed as error:
+                self._enter(BackendState.FAILED, error.message)
+                raise
+            except asyncio.CancelledError:
+                self._enter(BackendState.STOPPED, "stopped while loading")
+                raise
+            self._begin(self._model)
+            self._enter(BackendState.READY, "ready")
+
+    async def stop(self) -> None:
+        async with self._lifecycle:
+            core, self._core = self._core, None
+            if core is not None:
+                has_failed = self._state is BackendState.FAILED  # then the thread has ended, or hangs
+                self._enter(BackendState.STOPPING, "stopping")
+                self._answer_everyone(BackendFailed("the engine was stopped"))
+                core.send(Stop())
+                if self._watch is not None:
+                    self._watch.cancel()
+                if not await asyncio.to_thread(core.join, 0.0 if has_failed else self._options.step_deadline_s):
+                    log.warning("the engine's thread hangs and is left behind", folder=str(self._options.folder))
+            self._model = None
+            self._enter(BackendState.STOPPED, "stopped")
+
+    def _enter(self, state: BackendState, phase: str) -> None:
+        self._state, self._phase = state, phase
+
+    async def _load(self) -> LoadedModel:
+        loading = asyncio.ensure_future(asyncio.to_thread(load, self._options, self._load_runner, self._say))
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:  # the thread can't be stopped: what it brings is let go of
+            loading.add_done_callback(_discard)
+            raise
+
+    def _say(self, phase: str) -> None:
+        self._phase = phase
+
+    def _begin(self, model: LoadedModel) -> None:
+        loop = asyncio.get_running_loop()
+        core = EngineCore(
+            model.runner,
+            model.scheduler,
+            publish=partial(_tell, loop, self._deliver),
+            broke=lambda error: _tell(loop, partial(self._on_broken, core), error),
+        )
+        core.start()
+        self._core = core
+        self._watch = asyncio.create_task(self._watch_steps(core), name="engine watch")
+
+    async def _watch_steps(self, core: EngineCore) -> None:
+        deadline_s = self._options.step_deadline_s
+        while self._core is core and self._state is BackendState.READY:
+            await asyncio.sleep(deadline_s / WATCHES_PER_DEADLINE)
+            began_at = core.step_began_at
+            if began_at is not None and time.monotonic() - began_at > deadline_s:
+                self._fail(core, f"the engine hangs: a step has taken longer than {deadline_s:g} s")
+
+    def _on_broken(self, core: EngineCore, error: Exception) -> None:
+        log.error("the engine broke", exc_info=error)
+        if self._core is core:
+            self._fail(core, f"the engine broke: {type(error).__name__}: {error}")
+
+    def _fail(self, core: EngineCore, cause: str) -> None:
+        self._enter(BackendState.FAILED, cause)
+        core.send(Stop())
+        self._answer_everyone(BackendFailed(cause))
+
+    def _answer_everyone(self, error: DragomanError) -> None:
+        for subscription in self._subscriptions.values():
+            subscription.put((), error=error)
+        for future in self._embeddings:
+            _settle(future, error)
+
+    def _ready(self) -> tuple[LoadedModel, EngineCore]:
+        """Raises NotReady or BackendFailed."""
+        match self._state:
+            case BackendState.FAILED:
+                raise BackendFailed(self._phase)
+            case BackendState.READY if self._model is not None and self._core is not None:
+                return self._model, self._core
+            case _:
+                raise NotReady(f"the engine isn't ready: {self._phase}")
+
+    # answers
+
+    async def generate(self, request: GenerateRequest) -> EventStream:
+        model, _ = self._ready()
+        num_sequences = len(request.prompts) * num_candidates(request)
+        self._capacity.take(num_sequences)
+        began_at = time.monotonic()
+        try:
+            job = await model.intake.job(request)
+            subscription = self._submit(job)
+            try:
+                select = _selection(request, job)
+                if request.prompt_logprobs is None:
+                    yield select([event for choice in job.choices for event in choice.open()])
+                while batch := await subscription.take():
+                    if events := select(batch):
+                        yield events
+            finally:
+                self._leave(job)
+        finally:
+            self._capacity.give_back(num_sequences, time.monotonic() - began_at)
+
+    def _submit(self, job: Job) -> Subscription:
+        _, core = self._ready()  # once more: time has passed
+        now = time.monotonic()
+        for choice in job.choices:
+            choice.stopwatch.accepted_at = now
+        subscription = self._subscriptions[job] = Subscription()
+        core.send(Submit(job))
+        return subscription
+
+    def _leave(self, job: Job) -> None:
+        subscription = self._subscriptions.pop(job)
+        if not subscription.is_complete and self._core is not None:
+            self._core.send(Cancel(job))
+
+    def _deliver(self, reports: Sequence[Report]) -> None:
+        for report in reports:
+            subscription = self._subscriptions.get(report.job)
+            if subscription is not None:
+                subscription.put(report.events, error=report.error, is_last=report.is_last)
+
+    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        """One after the other, so that who leaves costs no more than the one at work."""
+        model, _ = self._ready()
+        vectors, counts = [], []
+        for text_or_ids in inputs:
+            tokens = await model.encoder.ids_of(text_or_ids)
+            if len(tokens) > model.info.window:
+                raise PromptTooLong(len(tokens), model.info.window)
+            vectors.append(await self._embed(tokens))
+            counts.append(len(tokens))
+        return Embeddings(tuple(vectors), tuple(counts), "mean")
+
+    async def _embed(self, tokens: Ints) -> tuple[float, ...]:
+        _, core = self._ready()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Floats] = loop.create_future()
+        self._embeddings.add(future)
+        try:
+            core.send(Embed(tokens, partial(_tell, loop, partial(_settle, future))))
+            vector = await future
+        finally:
+            self._embeddings.discard(future)
+        return tuple(vector.tolist())
+
+    # text
+
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
+        model, _ = self._ready()
+        return await model.tokenizer.encode_async(text, add_special=add_special, parse_special=parse_special)
+
+    async def token_bytes(self, token_id: int) -> bytes:
+        model, _ = self._ready()
+        return model.tokenizer.token_bytes(token_id)
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        model, _ = self._ready()
+        return model.tokenizer.decode(token_ids)
+
+    async def render_chat(self, prompt: ChatPrompt) -> str:
+        model, _ = self._ready()
+        return await model.encoder.render(prompt, reasoning=None)
+
+
+def _selection(request: GenerateRequest, job: Job) -> Callable[[list[Event]], list[Event]]:
+    if num_candidates(request) == request.n:
+        return lambda events: events
+    return BestOf(job.choices, num_candidates(request), request.n).select
+
+
+def _slot(core: EngineCore, place: int) -> Slot:
+    sequence = core.scheduler.slots[place]
+    member = None if sequence is None else core.members.get(sequence)
+    if sequence is None or member is None:
+        return Slot(place)
+    num_generated = len(sequence.generated)
+    return Slot(place, member.job.request_id, len(sequence.prompt), num_generated, sequence.max_tokens - num_generated)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[T], None], news: T) -> None:
+    """From the engine's thread. A closed loop has nobody left to be told."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, news)
+
+
+def _settle(future: asyncio.Future[Floats], outcome: Floats | DragomanError) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, DragomanError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _discard(loading: asyncio.Future[LoadedModel]) -> None:
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().runner.close()

@@ -1,0 +1,291 @@
+"""The engine: one thread that owns every sequence and block, and the loop that it runs.
+
+Whatever happens to a request comes as a message into the same loop, between two steps: so nothing here needs a lock.
+Knows no event loop and no client: it publishes what each step brought, all at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
+from queue import SimpleQueue
+
+import numpy as np
+import structlog
+from typing_extensions import assert_never
+
+from backends.engine.candidates import NO_TOKEN, Mask
+from backends.engine.choice import Choice
+from backends.engine.grammar import Grammar
+from backends.engine.job import Job, Member
+from backends.engine.messages import Cancel, Embed, Message, Publish, Report, Stop, Submit
+from backends.engine.runner import Floats, ModelRunner
+from backends.engine.sampler import sample
+from backends.engine.scheduler import Chunk, Plan, Scheduler
+from backends.engine.sequence import Sequence
+from backends.engine.step import Ready, Sampled, prefill_row, wanted_logprobs
+from backends.errors import BackendFailed
+from backends.events import Event, Finished
+
+PUBLISH_EVERY_S = 0.008
+"""Tokens that come faster than anyone sees are told together: to wake every reader costs the interpreter about a tenth
+of a small model's step, which neither thread can spare the other."""
+
+log = structlog.get_logger()
+
+
+class EngineCore:
+    """publish and broke are called from the engine's thread; broke, when it can't go on, with the cause.
+
+    publish is called at once for what someone waits for (progress through a prompt, a first token, an end, an error),
+    and for tokens in between at the next step that ends publish_every_s after the last call.
+    members: who each sequence belongs to. step_began_at: None between steps. Others may look at these two.
+    """
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        scheduler: Scheduler,
+        publish: Publish,
+        broke: Callable[[Exception], None],
+        clock: Callable[[], float] = time.monotonic,
+        publish_every_s: float = PUBLISH_EVERY_S,
+    ) -> None:
+        self.scheduler = scheduler
+        self.members: dict[Sequence, Member] = {}
+        self.step_began_at: float | None = None
+        self._runner = runner
+        self._publish_reports = publish
+        self._broke = broke
+        self._clock = clock
+        self._publish_every_s = publish_every_s
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._embeds: deque[Embed] = deque()
+        self._reports: dict[Job, Report] = {}
+        self._is_urgent = False  # someone waits for what is in the reports
+        self._published_at = 0.0
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, message: Message) -> None:
+        """From any thread; heeded before the next step."""
+        self._inbox.put(message)
+
+    def join(self, timeout_s: float) -> bool:
+        """Has the thread ended? Waits for so long at most."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _loop(self) -> None:
+        try:
+            while not self._is_stopping:
+                self._rest_if_idle()
+                self.step_began_at = self._clock()
+                self.step()
+                self.step_began_at = None
+        except Exception as error:  # a bug, not a request's fault: nothing that follows could be trusted
+            self._broke(error)
+        finally:
+            self._runner.close()
+
+    def _rest_if_idle(self) -> None:
+        """Raises BlockLeak when something was left behind."""
+        if self.scheduler.is_idle and not self._embeds:
+            self.check()
+            self._heed(self._inbox.get())
+
+    def check(self) -> None:
+        self.scheduler.check()
+        if self.scheduler.is_idle and self.members:
+            raise RuntimeError(f"{len(self.members)} sequences are neither running nor waiting")
+
+    def step(self) -> None:
+        self._admit()
+        plan = self.scheduler.schedule()
+        ready = self._run(plan)
+        sampled = self._sample(ready)
+        self._postprocess(sampled)
+        self._publish()
+
+    # admit
+
+    def _admit(self) -> None:
+        while not self._inbox.empty():  # nobody else takes from it
+            self._heed(self._inbox.get())
+
+    def _heed(self, message: Message) -> None:
+        match message:
+            case Submit():
+                for choice in message.job.choices:
+                    self.members[choice.sequence] = Member(message.job, choice)
+                    self.scheduler.add(choice.sequence)
+            case Cancel():
+                self._forget(message.job)
+                self._reports.pop(message.job, None)
+            case Embed():
+                self._embeds.append(message)
+            case Stop():
+                self._is_stopping = True
+            case _:
+                assert_never(message)
+
+    def _forget(self, job: Job) -> None:
+        for choice in job.choices:
+            self.scheduler.remove(choice.sequence)
+            self.members.pop(choice.sequence, None)
+
+    # run
+
+    def _run(self, plan: Plan) -> Ready:
+        """At most one call of each kind, so that a runner that can't mix prefill and decode never has to."""
+        ready = Ready()
+        if self._embeds:
+            self._embed(self._embeds.popleft())
+        if plan.chunks:
+            self._tell()  # before a call that may be long
+            try:
+                self._prefill(plan.chunks, ready)
+            except Exception as error:
+                self._fail((chunk.sequence for chunk in plan.chunks), error)
+        decodes = self._living(plan.decodes)
+        if decodes:
+            try:
+                self._decode(decodes, ready)
+            except Exception as error:
+                self._fail(decodes, error)
+        return ready
+
+    def _living(self, sequences: list[Sequence]) -> list[Sequence]:
+        """Without those whose request has failed earlier in this step."""
+        return [sequence for sequence in sequences if sequence in self.members]
+
+    def _embed(self, embed: Embed) -> None:
+        """One a step, so that the others' tokens wait no longer than for that."""
+        try:
+            embed.reply(self._runner.embed(embed.tokens))
+        except Exception as error:
+            embed.reply(_failure(error))
+
+    def _prefill(self, chunks: list[Chunk], ready: Ready) -> None:
+        began_at = self._clock()
+        for chunk in chunks:
+            self.members[chunk.sequence].choice.stopwatch.schedule(began_at)
+        logits = self._runner.prefill([prefill_row(chunk) for chunk in chunks])
+        now = self._clock()
+        for chunk, rows in zip(chunks, logits, strict=True):
+            self._note_chunk(chunk, rows, now)
+            if chunk.is_last and chunk.sequence in self.members:
+                ready.sequences.append(chunk.sequence)
+                ready.logits.append(rows[-1:])
+
+    def _note_chunk(self, chunk: Chunk, logits: Floats, now: float) -> None:
+        sequence = chunk.sequence
+        start = sequence.num_computed
+        self.scheduler.advance(sequence, chunk.num_tokens)
+        if not sequence.generated:  # or it was preempted, and all of this has been said before
+            choice = self.members[sequence].choice
+            self._report(sequence, choice.take_prompt(start, logits, chunk.is_last, now))
+            self._is_urgent = True
+
+    def _decode(self, sequences: list[Sequence], ready: Ready) -> None:
+        logits = self._runner.decode(
+            np.array([sequence.generated[-1] for sequence in sequences], np.int32),
+            np.array([sequence.num_computed for sequence in sequences], np.int32),
+            [sequence.block_table for sequence in sequences],
+            [sequence.slot for sequence in sequences],
+        )
+        for sequence in sequences:
+            self.scheduler.advance(sequence, 1)
+        ready.sequences += sequences
+        ready.logits.append(logits)
+
+    # sample
+
+    def _sample(self, ready: Ready) -> Sampled:
+        if ready.sequences:
+            ready = ready.only(self.members.__contains__)  # without those that have failed with another call
+        if not ready.sequences:
+            return Sampled()
+        choices = [self.members[sequence].choice for sequence in ready.sequences]
+        (logits,) = ready.logits
+        try:
+            masks = [None if choice.grammar is None else self._mask(choice.grammar, choice) for choice in choices]
+            tokens = sample(logits, [choice.sampler_row for choice in choices], masks)
+            return Sampled(choices, tokens.tolist(), wanted_logprobs(choices, logits, tokens))
+        except Exception as error:
+            self._fail(ready.sequences, error)
+            return Sampled()
+
+    def _mask(self, grammar: Grammar, choice: Choice) -> Mask | None:
+        try:
+            return grammar.mask()
+        except Exception as error:  # nobody else's fault
+            self._fail([choice.sequence], error)
+            return None
+
+    # postprocess
+
+    def _postprocess(self, sampled: Sampled) -> None:
+        now = self._clock()
+        for choice, token_id, found in zip(sampled.choices, sampled.tokens, sampled.logprobs, strict=True):
+            sequence = choice.sequence
+            if sequence not in self.members:  # another choice of its request has just failed
+                continue
+            try:
+                if token_id == NO_TOKEN:
+                    raise RuntimeError("no token can come next: all are banned, or the model's logits are no numbers")
+                self._report(sequence, choice.take(token_id, found, now))
+            except Exception as error:
+                self._fail([sequence], error)
+
+    # publish
+
+    def _report(self, sequence: Sequence, events: SequenceOf[Event]) -> None:
+        if not events:
+            return
+        job = self.members[sequence].job
+        report = self._report_of(job)
+        report.events += events
+        if isinstance(events[-1], Finished):
+            self.scheduler.remove(sequence)
+            del self.members[sequence]
+            job.num_open -= 1
+            report.is_last = job.num_open == 0
+            self._is_urgent = True
+
+    def _fail(self, sequences: Iterable[Sequence], error: Exception) -> None:
+        """Ends the requests that these sequences belong to, and no others."""
+        for sequence in sequences:
+            if sequence in self.members:
+                job = self.members[sequence].job
+                log.error("request failed", request=job.request_id, exc_info=error)
+                self._forget(job)
+                report = self._report_of(job)
+                report.error, report.is_last = _failure(error), True
+                self._is_urgent = True
+
+    def _report_of(self, job: Job) -> Report:
+        report = self._reports.get(job)
+        if report is None:
+            report = self._reports[job] = Report(job)
+        return report
+
+    def _publish(self) -> None:
+        if self._is_urgent or self._clock() - self._published_at >= self._publish_every_s:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._reports:
+            reports, self._reports = list(self._reports.values()), {}
+            self._published_at, self._is_urgent = self._clock(), False
+            self._publish_reports(reports)
+
+
+def _failure(error: Exception) -> BackendFailed:
+    return BackendFailed(f"the engine failed this request: {type(error).__name__}: {error}")

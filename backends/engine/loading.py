@@ -1,0 +1,105 @@
+"""A model's folder becomes everything that an engine needs. Slow; runs in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from backends.base import ModelInfo
+from backends.engine.blocks import BlockManager
+from backends.engine.intake import Intake
+from backends.engine.model_info import read_model_info
+from backends.engine.numpy_runner import NumpyRunner
+from backends.engine.options import EngineOptions
+from backends.engine.prompt_encoder import PromptEncoder
+from backends.engine.runner import ModelRunner
+from backends.engine.scheduler import Scheduler
+from backends.engine.tokenizer import Tokenizer
+from backends.errors import BackendFailed
+
+LoadRunner: TypeAlias = Callable[[Path, int], tuple[ModelRunner, ModelInfo]]
+"""From the folder and the most sequences in a batch: the model on its device, and what is known of it.
+
+Raises BackendFailed, in one line, for a folder that it can't run.
+"""
+
+
+def load_numpy(folder: Path, max_batch_size: int) -> tuple[ModelRunner, ModelInfo]:
+    """A LoadRunner."""
+    return NumpyRunner.load(folder, max_batch_size), read_model_info(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    tokenizer: Tokenizer
+    encoder: PromptEncoder
+    intake: Intake
+    runner: ModelRunner
+    scheduler: Scheduler
+    info: ModelInfo
+
+
+def load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], None]) -> LoadedModel:
+    """say: told what is being done, in a few words. Raises BackendFailed, whatever goes wrong."""
+    try:
+        return _load(options, load_runner, say)
+    except BackendFailed:
+        raise
+    except Exception as error:
+        raise BackendFailed(f"{options.folder}: {type(error).__name__}: {error}") from error
+
+
+def _load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], None]) -> LoadedModel:
+    say("reading the tokenizer")
+    tokenizer = Tokenizer.load(options.folder)
+    say("reading weights")
+    runner, known = load_runner(options.folder, options.max_batch_size)
+    window = options.window_within(runner.window)
+    say("reserving the KV cache")
+    num_blocks = options.num_blocks_for(window)
+    runner.allocate_kv(num_blocks, options.block_size)
+    say("preparing templates and grammars")
+    encoder = PromptEncoder(tokenizer, runner.vocab_size)
+    info = _described(known, window, tokenizer, encoder)
+    return LoadedModel(
+        tokenizer=tokenizer,
+        encoder=encoder,
+        intake=Intake(
+            tokenizer,
+            encoder,
+            defaults=info.generation_defaults,
+            window=window,
+            block_size=options.block_size,
+            num_logits=runner.vocab_size,
+        ),
+        runner=runner,
+        scheduler=Scheduler(
+            BlockManager(num_blocks),
+            block_size=options.block_size,
+            max_batch_size=options.max_batch_size,
+            step_tokens=options.step_tokens,
+        ),
+        info=info,
+    )
+
+
+def _described(known: ModelInfo, window: int, tokenizer: Tokenizer, encoder: PromptEncoder) -> ModelInfo:
+    template = encoder.template
+    capabilities = {
+        "completion": True,
+        "embedding": True,
+        "insert": encoder.infill is not None,
+        "tools": template.supports_tools,
+        "thinking": template.supports_thinking,
+    }
+    return replace(
+        known,
+        window=window,
+        pooling="mean",
+        capabilities=frozenset(name for name, is_there in capabilities.items() if is_there),
+        chat_template=template.source,
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+    )

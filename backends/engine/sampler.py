@@ -1,0 +1,136 @@
+"""The next token of each sequence of a step, out of the step's logits.
+
+Bans, bias, penalties, DRY and masks edit the logits of the sequences that have any. Then sequences with the same
+samplers are handled together, one after another: cut to candidates, truncate, choose. What a sequence gets depends on
+its own logits and its own SamplerRow alone, never on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from typing_extensions import assert_never
+
+from backends.engine import temperature
+from backends.engine.candidates import NO_TOKEN, Candidates, Doubles, Mask, choose_from_all, cut, weights
+from backends.engine.chain import survivors
+from backends.engine.penalties import Penalized, penalize
+from backends.engine.resolved_sampling import Method, Plan
+from backends.engine.runner import Floats, Ints
+from backends.engine.sampler_row import SamplerRow
+
+UNTRUNCATED: tuple[Plan, ...] = (), ("temperature",)
+
+
+def sample(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Ints:
+    """Tokens [B] for logits [B, V]; NO_TOKEN where none has a finite logit. masks: True where a token may come, [V].
+
+    Changes neither the logits nor what a row would give next; that takes row.accept. A mask wins over bans that leave
+    nothing of it.
+    """
+    tokens = np.empty(len(rows), np.int32)
+    with np.errstate(all="ignore"):  # infinities stand for bans here
+        edited = _edit(np.ascontiguousarray(logits), rows, masks)
+        for (method, plan), members in _groups(rows).items():
+            part = edited if len(members) == len(rows) else edited[members]
+            tokens[members] = _choose(method, plan, part, [rows[member] for member in members])
+    return tokens
+
+
+def distribution(logits: Floats, row: SamplerRow, mask: Mask | None) -> tuple[Ints, Floats]:
+    """What sample chooses from, for one sequence's logits [V]: tokens [n] and their probabilities [n], likeliest first.
+
+    These are llama.cpp's post_sampling_probs; `logprobs` has those of the model itself.
+    """
+    with np.errstate(all="ignore"):
+        edited = _edit(np.ascontiguousarray(logits[None]), [row], [mask])
+        candidates = _all_candidates(edited, row)
+        weight = weights(candidates.logits)[0]
+    is_in = weight > 0
+    return candidates.tokens[0, is_in], weight[is_in] / weight.sum(dtype=np.float32)
+
+
+def _all_candidates(logits: Floats, row: SamplerRow) -> Candidates:
+    """logits: [1, V]."""
+    if row.method == "greedy":
+        best = cut(logits, logits.max(axis=1, keepdims=True))
+        return Candidates(best.tokens[:, :1], best.logits[:, :1])
+    if row.mirostat is not None:
+        return row.mirostat.truncate(temperature.scale(logits, _temperatures([row])))
+    return survivors(logits, row.plan, [row])
+
+
+def _groups(rows: Sequence[SamplerRow]) -> dict[tuple[Method, Plan], list[int]]:
+    groups: dict[tuple[Method, Plan], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault((row.method, row.plan), []).append(index)
+    return groups
+
+
+def _edit(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Floats:
+    """The logits once bias, penalties, DRY, bans and masks have acted; the same array if there are none."""
+    edits = [(index, row) for index, row in enumerate(rows) if row.edits_logits or masks[index] is not None]
+    if not edits:
+        return logits
+    edited: Floats = logits.copy()
+    for index, row in edits:
+        if row.bias is not None:
+            edited[index, row.bias.tokens] += row.bias.amounts
+    counted = [Penalized(index, row.counts, row.sampling) for index, row in edits if row.counts is not None]
+    if counted:
+        penalize(edited, counted)
+    for index, row in edits:
+        if row.dry is not None:
+            repeating, amounts = row.dry.penalties()
+            edited[index, repeating] -= amounts
+        if not row.may_end:
+            edited[index, row.end_ids[row.end_ids < logits.shape[1]]] = -np.inf
+        if (mask := masks[index]) is not None:
+            _apply_mask(edited[index], logits[index], mask)
+    return edited
+
+
+def _apply_mask(edited: Floats, logits: Floats, mask: Mask) -> None:
+    np.copyto(edited, -np.inf, where=~mask)
+    if edited.max() == -np.inf:
+        np.copyto(edited, logits, where=mask)
+
+
+def _choose(method: Method, plan: Plan, logits: Floats, rows: Sequence[SamplerRow]) -> Ints:
+    match method:
+        case "greedy":
+            return _likeliest(logits)
+        case "mirostat":
+            return _choose_by_mirostat(logits, rows)
+        case "chain":
+            return _choose_by_chain(logits, plan, rows)
+        case _:
+            assert_never(method)
+
+
+def _likeliest(logits: Floats) -> Ints:
+    best = logits.argmax(axis=1)
+    is_finite = np.isfinite(logits[np.arange(len(best)), best])
+    return np.where(is_finite, best, NO_TOKEN).astype(np.int32)
+
+
+def _choose_by_mirostat(logits: Floats, rows: Sequence[SamplerRow]) -> Ints:
+    scaled = temperature.scale(logits, _temperatures(rows))
+    uniforms = _uniforms(rows)
+    states = [(index, row.mirostat) for index, row in enumerate(rows) if row.mirostat is not None]
+    return np.array([state.choose(scaled[i : i + 1], uniforms[i : i + 1]) for i, state in states], np.int32)
+
+
+def _choose_by_chain(logits: Floats, plan: Plan, rows: Sequence[SamplerRow]) -> Ints:
+    if plan in UNTRUNCATED:
+        return choose_from_all(logits, _temperatures(rows) if plan else None, _uniforms(rows))
+    return survivors(logits, plan, rows).choose(_uniforms(rows))
+
+
+def _temperatures(rows: Sequence[SamplerRow]) -> Floats:
+    return np.array([row.sampling.temperature for row in rows], np.float32)[:, None]
+
+
+def _uniforms(rows: Sequence[SamplerRow]) -> Doubles:
+    return np.array([row.uniform for row in rows])

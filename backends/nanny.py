@@ -1,0 +1,70 @@
+"""Runs one command and takes its whole process group down when the parent is gone, however it went.
+
+    python nanny.py GRACE_S COMMAND [ARGUMENT …]
+
+A worker has children of its own that outlive it: vLLM's engine goes on for minutes after its API server was killed,
+and a parent-death signal reaches only the direct child. So the nanny stands between: it starts the command as the
+leader of a new process group and waits at the other end of a pipe, its stdin. When the pipe closes, because the parent
+closed it or died, even by SIGKILL, it ends the group: SIGTERM, a grace, SIGKILL. The group is swept in the same way
+when the command ends by itself.
+
+Says the group's id in one line on stdout; the command writes to the nanny's stderr. Exits as the command did (128 + n
+for signal n). Imports nothing but the standard library: it must not be able to fail.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+POLL_S = 0.05
+
+
+def main(grace_s: float, command: list[str]) -> int:
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # the pipe alone decides
+    child = subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, restore_signals=True
+    )
+    print(child.pid, flush=True)
+    while child.poll() is None and not _parent_is_gone(POLL_S):
+        pass
+    end_group(child, grace_s)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _parent_is_gone(timeout_s: float) -> bool:
+    readable, _, _ = select.select([0], [], [], timeout_s)
+    return bool(readable) and os.read(0, 1) == b""
+
+
+def end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
+    """The child may have ended already; what it started may still be there."""
+    if _signal(child.pid, signal.SIGTERM):
+        deadline = time.monotonic() + grace_s
+        while _group_is_alive(child) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+    _signal(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _group_is_alive(child: subprocess.Popen[bytes]) -> bool:
+    child.poll()  # a dead leader that nobody waited for still counts as a member
+    return _signal(child.pid, 0)
+
+
+def _signal(group: int, signum: int) -> bool:
+    """Is there anyone left to get it?"""
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(float(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,154 @@
+"""One server that speaks OpenAI's API, over HTTP: what is asked of it, and how it fails.
+
+Owns the connections, the time-outs and the count of answers under way. Knows nothing of requests or events. httpx over
+aiohttp's transport, which costs half of httpx's own for streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from backends.alarm import Alarm
+from backends.sse import LineTooLong, SseSplitter
+from backends.upstream_errors import WorkerLost, refusal
+
+_DONE = b"[DONE]"
+_QUESTION_S = 30.0  # for everything that isn't an answer of the model
+_KEEPALIVE_S = 3.0  # uvicorn closes idle connections after 5 s, and who uses one just then loses the request
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """connect_s: until the connection stands. first_byte_s: until the first piece of an answer, idle_s: until each
+    further one; the model may be busy with others meanwhile."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 600.0
+    idle_s: float = 120.0
+
+
+class Upstream:
+    """url: without `/v1`. socket: the path of a unix socket to be used in place of its host and port.
+
+    model: what it is called there. progress_at: when anything of any answer came last, on the monotonic clock.
+    """
+
+    def __init__(
+        self, url: str, *, model: str = "", key: str | None = None, socket: str | None = None,
+        timeouts: Timeouts = Timeouts(),
+    ) -> None:  # fmt: skip
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self.model = model
+        self.num_running = 0
+        self.progress_at = 0.0
+        self._socket = socket
+        self._timeouts = timeouts
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            transport=AiohttpTransport(client=self._session),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(None, connect=timeouts.connect_s),  # the others are Alarm's
+            trust_env=False,
+        )
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Without a limit of connections (aiohttp's is 100) or cookies, and blind to proxies in the environment."""
+        connector = (
+            aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=_KEEPALIVE_S)
+            if self._socket
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60)
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, key: str | None = None, timeout_s: float = _QUESTION_S
+    ) -> Any:
+        """A short question, answered with JSON (None: with nothing). Raises DragomanError and its kin."""
+        with _as_lost(self.url), Alarm(timeout_s, f"{self.url}{path} didn't answer within {timeout_s:g} s"):
+            async with self._opened(method, path, body, key) as response:
+                content = await self._checked(response)
+        return _parsed(content) if content.strip() else None
+
+    async def answer(
+        self, path: str, body: Mapping[str, Any], *, key: str | None = None
+    ) -> AsyncGenerator[list[bytes], None]:
+        """The chunks of an answer as JSON, as many as came at once; a body that isn't streamed is one chunk.
+
+        Closing the iterator closes the connection, which ends the answer there. Raises DragomanError and its kin.
+        """
+        self._begin()
+        first_s, idle_s = self._timeouts.first_byte_s, self._timeouts.idle_s
+        try:
+            with _as_lost(self.url), Alarm(first_s, f"{self.url} didn't answer within {first_s:g} s") as alarm:
+                async with self._opened("POST", path, body, key) as response:
+                    if response.status_code != 200 or "json" in response.headers.get("content-type", ""):
+                        yield [await self._checked(response)]
+                        return
+                    yield []  # the request is accepted
+                    alarm.ring_after(first_s)
+                    splitter = SseSplitter()
+                    async for piece in response.aiter_raw():
+                        alarm.ring_after(idle_s, f"{self.url} stopped answering for {idle_s:g} s")
+                        self.progress_at = time.monotonic()
+                        if chunks := [data for data in splitter.feed(piece) if data != _DONE]:
+                            yield chunks
+        finally:
+            self.num_running -= 1
+
+    def _begin(self) -> None:
+        if not self.num_running:
+            self.progress_at = time.monotonic()
+        self.num_running += 1
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, method: str, path: str, body: object, key: str | None) -> AsyncIterator[httpx.Response]:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = orjson.dumps(body)
+        async with self._http.stream(method, path, content=content, headers=headers) as response:
+            yield response
+
+    async def _checked(self, response: httpx.Response) -> bytes:
+        """The whole body. Raises what a status other than 2xx means."""
+        content = b"".join([piece async for piece in response.aiter_raw()])
+        if response.is_success:
+            return content
+        raise refusal(response.status_code, content, response.headers.get("retry-after"), self.model)
+
+
+@contextlib.contextmanager
+def _as_lost(url: str) -> Iterator[None]:
+    """aiohttp's own errors come through where the transport doesn't know them."""
+    try:
+        yield
+    except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+        raise WorkerLost(f"{url}: {_words(error)}") from error
+    except LineTooLong:
+        raise WorkerLost(f"{url} sends a line without end") from None
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error.__cause__, aiohttp.ClientConnectorError):  # the transport calls it a time-out
+        return "can't be reached"
+    return "the connection was cut" if not str(error) else str(error)
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise WorkerLost(f"the model's server sends what isn't JSON: {data[:100].decode('utf-8', 'replace')}") from None

@@ -1,0 +1,247 @@
+"""A backend whose model runs in a server: requests become calls, and what the server streams becomes events.
+
+Owns what happens when an answer is lost on the way. Who the servers are is the source's affair, how they speak is
+upstream_request's and upstream_events'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from backends.base import BackendState, Embeddings, ModelInfo, Slot
+from backends.engine.subscription import Subscription
+from backends.errors import BackendFailed, DragomanError, NotReady, Unsupported
+from backends.events import Event, EventStream
+from backends.model_folder import ModelFolder
+from backends.request import ChatPrompt, GenerateRequest
+from backends.source import Source
+from backends.upstream import Upstream
+from backends.upstream_call import Call, calls_of
+from backends.upstream_errors import WorkerLost
+from backends.upstream_events import UpstreamReader
+from backends.upstream_facts import Facts
+from backends.upstream_text import UpstreamText
+
+_SILENCE_S = 5.0
+"""After so long without a token the client is told that its request was taken: some wait 20 s for headers."""
+
+_MAX_EMBEDDED = 16  # inputs that are under way at once
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """folder: the model's, if it can be read here. window: tokens, where the server doesn't say. resumes: an answer
+    whose worker died goes on at the next one, where that can be done. num_retries: other attempts at an answer of which
+    nothing has been sent."""
+
+    folder: Path | None = None
+    window: int | None = None
+    resumes: bool = False
+    num_retries: int = 1
+
+
+class UpstreamBackend:
+    """A backends.base.Backend."""
+
+    def __init__(self, source: Source, behaviour: Behaviour = Behaviour()) -> None:
+        self._source = source
+        self._behaviour = behaviour
+        self._folder: ModelFolder | None = None
+
+    @property
+    def state(self) -> BackendState:
+        return self._source.state
+
+    @property
+    def phase(self) -> str:
+        return self._source.phase
+
+    @property
+    def log(self) -> Sequence[str]:
+        """The worker's last lines; none where it isn't ours."""
+        return self._source.log
+
+    @property
+    def info(self) -> ModelInfo:
+        """From the folder what only that tells, from the server what it can and how long its window is."""
+        behaviour, facts, folder = self._behaviour, self._source.facts, self._folder
+        info = ModelInfo(window=0, path=str(behaviour.folder or "")) if folder is None else folder.info
+        if facts is None:
+            return replace(info, window=behaviour.window or info.window)
+        return replace(
+            info,
+            window=behaviour.window or facts.window or info.window,
+            path=info.path or facts.model,
+            capabilities=facts.capabilities | (folder.info.capabilities if folder else frozenset()),
+            chat_template=info.chat_template or facts.chat_template,
+        )
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """A server doesn't tell."""
+        return ()
+
+    # life
+
+    async def start(self) -> None:
+        opening = asyncio.ensure_future(self._open_folder())
+        try:
+            await self._source.start()
+            await opening
+        except (BackendFailed, asyncio.CancelledError):
+            opening.cancel()
+            if self.state is BackendState.READY:
+                await self._source.stop()
+            raise
+
+    async def _open_folder(self) -> None:
+        if self._folder is None and self._behaviour.folder is not None:
+            self._folder = await ModelFolder.open(self._behaviour.folder)
+
+    async def stop(self) -> None:
+        await self._source.stop()
+
+    # answers
+
+    async def generate(self, request: GenerateRequest) -> EventStream:
+        upstream = await self._source.lease()
+        facts = self._facts()
+        text = UpstreamText(upstream, facts.accent, self._folder)
+        prompts = [await text.plain(prompt) for prompt in request.prompts]
+        calls = calls_of(request, prompts)
+        wires = [call.wire(facts, facts.model, self._folder) for call in calls]  # refused before any begins
+        request.ignored += wires[0].ignored
+        subscription = Subscription()
+        answering = asyncio.create_task(self._answer(calls, subscription))
+        try:
+            while batch := await subscription.take():
+                yield batch
+        finally:
+            answering.cancel()  # closes the connections, by which the server knows that nobody listens
+            await asyncio.wait([answering])
+
+    async def _answer(self, calls: Sequence[Call], subscription: Subscription) -> None:
+        """All of them; the first that fails ends the others."""
+        tasks = [asyncio.create_task(self._perform(call, subscription)) for call in calls]
+        try:
+            await asyncio.gather(*tasks)
+            subscription.put((), is_last=True)
+        except DragomanError as error:
+            subscription.put((), error=error)
+        except Exception as error:
+            log.exception("bug")
+            subscription.put((), error=BackendFailed(f"the answer could not be read: {error!r}"))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _perform(self, call: Call, subscription: Subscription) -> None:
+        """Puts the call to a server, and where the answer is lost, to the next one."""
+        num_attempts = 0
+        while True:
+            upstream = await self._source.lease()
+            try:
+                await self._attempt(call, upstream, subscription)
+                return
+            except WorkerLost as error:
+                told = await self._source.explain(upstream, error)
+                num_attempts += 1
+                is_over = self.state in (BackendState.STOPPING, BackendState.STOPPED)
+                if is_over or num_attempts > self._behaviour.num_retries or not self._prepared(call):
+                    raise told from None
+
+    def _prepared(self, call: Call) -> bool:
+        """May the call be put once more?"""
+        if not call.has_answered:
+            return True
+        if not self._behaviour.resumes or self._folder is None or not call.can_resume():
+            return False
+        call.resume(self._folder)
+        return True
+
+    async def _attempt(self, call: Call, upstream: Upstream, subscription: Subscription) -> None:
+        facts, request = self._facts(), call.request
+        wire = call.wire(facts, upstream.model or facts.model, self._folder)
+        reader = UpstreamReader(call.reading(self._folder), time.monotonic())
+
+        def send(events: Sequence[Event]) -> None:
+            if news := list(call.sent(events)):
+                subscription.put(news)
+
+        silence = asyncio.get_running_loop().call_later(_SILENCE_S, lambda: send(call.announced()))
+        try:
+            async with contextlib.aclosing(upstream.answer(wire.path, wire.body)) as answer:
+                async for chunks in answer:
+                    now = time.monotonic()
+                    for chunk in chunks:  # one by one: what came before an error was sent
+                        send(reader.read(chunk, now))
+                    if request.deadline_s is not None and reader.speaks_since(now) > request.deadline_s:
+                        send(reader.cut())
+                        return
+            send(reader.end())
+        finally:
+            silence.cancel()
+
+    def _facts(self) -> Facts:
+        facts = self._source.facts
+        if facts is None:
+            raise NotReady(f"the model's server isn't known yet: {self.phase}")
+        return facts
+
+    # text
+
+    async def _ask(self, question: Callable[[UpstreamText], Awaitable[T]]) -> T:
+        upstream = await self._source.lease()
+        try:
+            return await question(UpstreamText(upstream, self._facts().accent, self._folder))
+        except WorkerLost as error:
+            raise await self._source.explain(upstream, error) from None
+
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
+        return await self._ask(lambda it: it.tokenize(text, add_special=add_special, parse_special=parse_special))
+
+    async def token_bytes(self, token_id: int) -> bytes:
+        return await self._ask(lambda it: it.token_bytes(token_id))
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        return await self._ask(lambda it: it.detokenize(token_ids))
+
+    async def render_chat(self, prompt: ChatPrompt) -> str:
+        return await self._ask(lambda it: it.render(prompt))
+
+    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        """One question for each input, because servers count the tokens of all of them together."""
+        if "embedding" not in self._facts().capabilities:
+            raise Unsupported("this model's server has no embeddings", feature="embeddings")
+        places = asyncio.Semaphore(_MAX_EMBEDDED)
+
+        async def one(text_or_ids: str | Sequence[int]) -> tuple[tuple[float, ...], int]:
+            async with places:
+                return await self._embed(text_or_ids if isinstance(text_or_ids, str) else list(text_or_ids))
+
+        answers = await asyncio.gather(*map(one, inputs))
+        return Embeddings(tuple(vector for vector, _ in answers), tuple(count for _, count in answers), "mean")
+
+    async def _embed(self, text_or_ids: str | list[int]) -> tuple[tuple[float, ...], int]:
+        upstream = await self._source.lease()
+        body = {"model": upstream.model, "input": text_or_ids, "encoding_format": "float"}
+        try:
+            answer = await upstream.ask("POST", "/v1/embeddings", body, timeout_s=600.0)
+            return tuple(map(float, answer["data"][0]["embedding"])), int(answer["usage"]["prompt_tokens"])
+        except WorkerLost as error:
+            raise await self._source.explain(upstream, error) from None
+        except (KeyError, IndexError, TypeError) as error:
+            raise BackendFailed(f"the model's server sends a malformed embedding: {error!r}") from None

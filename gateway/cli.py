@@ -1,0 +1,84 @@
+"""The command line: serve · check · routes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway import config as configuration
+from gateway.app import Address, NoListener, running
+from gateway.log import configure
+from gateway.routes import ROUTES, Route
+
+DEFAULT_CONFIG = Path(__file__).parent.parent / "config.yaml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        match args.command:
+            case "routes":
+                print(route_table(ROUTES))
+            case "check":
+                configuration.load(args.config)
+                print(f"{args.config}: ok")
+            case _:
+                return _serve(configuration.load(args.config))
+    except (configuration.ConfigError, NoListener) as error:
+        print(f"dragoman: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dragoman", description="Let any LLM client talk to any local model.")
+    parser.add_argument("command", nargs="?", choices=("serve", "check", "routes"), default="serve",
+                        help="serve (the default); check the config; print the route table")  # fmt: skip
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
+    return parser
+
+
+def _serve(config: configuration.Config) -> int:
+    configure(config.log.level, config.log.format)
+    asyncio.run(_run(config))
+    return 0
+
+
+async def _run(config: configuration.Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    async with running(config) as addresses:
+        print(banner(addresses), flush=True)
+        await stop.wait()
+
+
+PASTE = {
+    "openai": "OpenAI-style clients, Continue, Cline, @tenstorrent: base URL {url}/v1, any API key",
+    "llamacpp": "llama.vscode, llama.vim, coLLaMA, Continue's llama.cpp: server URL {url}",
+    "llamacpp-python": "clients of llama-cpp-python: base URL {url}/v1",
+    "anthropic": "Claude Code and Anthropic's SDKs: ANTHROPIC_BASE_URL={url}",
+    "ollama": "Copilot, Open WebUI, Twinny, Zed as Ollama: host {url}",
+}
+
+
+def banner(addresses: Sequence[Address]) -> str:
+    """Which addresses are open, and what to paste into an editor for each."""
+    width = max(len(address.url) for address in addresses)
+    lines = [f"  {a.url:{width}}  {PASTE[a.persona].format(url=a.url)}" for a in addresses]
+    return "\n".join(["Dragoman is listening; every address answers every dialect.", *lines, "Stop with Ctrl-C."])
+
+
+def route_table(routes: Sequence[Route]) -> str:
+    """As Markdown: what README.md shows. One row for each verb; the last column is for listeners that differ."""
+    paths: dict[tuple[str, str, str], list[str]] = {}
+    for route in routes:
+        others = ", ".join([*route.personas.values(), *route.headers.values()])
+        paths.setdefault((route.verb, others, route.method), []).append(f"`{route.path}`")
+    rows = [f"| {verb} | {method} {', '.join(where)} | {others} |" for (verb, others, method), where in paths.items()]
+    return "\n".join(["| verb | routes | elsewhere |", "|---|---|---|", *rows])

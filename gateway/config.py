@@ -1,0 +1,253 @@
+"""The typed shape of config.yaml, and how it is read: early, strictly, and with every error naming its place.
+
+YAML keeps the last of two equal keys and reads `no` as false in silence; here both are errors. `${VAR}` and
+`${VAR:-default}` are expanded in scalars after parsing, so that a value can't change the document's structure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from adapters.registry import DIALECTS
+
+Place = tuple[str | int, ...]
+_BACKENDS = "'engine', 'vllm' or 'server'"
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+
+
+class ConfigError(Exception):
+    """One line for the operator: file, line, path of the option, and what is wrong with it."""
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Listener(Options):
+    port: int = Field(ge=0, le=65535)
+    persona: str
+    host: str = "127.0.0.1"
+
+
+class Model(Options):
+    """What every kind of backend has. exclusive: models of one such group are never loaded together."""
+
+    aliases: tuple[str, ...] = ()
+    load: Literal["start", "demand"] = "start"
+    unload_after_s: float | None = Field(default=None, ge=0)
+    exclusive: str | None = None
+
+
+class EngineModel(Model):
+    """The options of its own are those of backends.engine.backend.EngineOptions."""
+
+    backend: Literal["engine"]
+    folder: str | None = None
+    window: int | None = Field(default=None, ge=16)
+    max_batch_size: int = Field(default=32, ge=1, le=1024)
+    block_size: int = Field(default=16, ge=1, le=1024)
+    num_blocks: int | None = Field(default=None, ge=1)
+    step_tokens: int = Field(default=256, ge=1)
+    max_waiting: int = Field(default=256, ge=0)
+    step_deadline_s: float = Field(default=60.0, gt=0)
+
+
+class ServedElsewhere(Model):
+    """What models in servers have in common. Those that start one: see backends.server.Keeping."""
+
+    resume: bool = False
+    retries: int = Field(default=1, ge=0)
+    window: int | None = Field(default=None, ge=16)
+    env: Mapping[str, str] = Field(default_factory=dict)
+    setup: str | None = None
+    start_timeout_s: float = Field(default=600.0, gt=0)
+    grace_s: float = Field(default=10.0, ge=0)
+    hang_s: float = Field(default=120.0, gt=0)
+    health_s: float = Field(default=5.0, gt=0)
+    max_deaths: int = Field(default=5, ge=1)
+    log_lines: int = Field(default=1000, ge=1)
+
+
+class VllmModel(ServedElsewhere):
+    """The options of its own are those of backends.vllm.VllmOptions."""
+
+    backend: Literal["vllm"]
+    model: str
+    python: str | None = None
+    device: Literal["tt", "cuda", "cpu"] | None = None
+    args: tuple[str, ...] = ()
+    listens: Literal["unix", "loopback"] = "unix"
+
+
+class ServerModel(ServedElsewhere):
+    """The options of its own are those of backends.server.ServerOptions."""
+
+    backend: Literal["server"]
+    urls: tuple[Url, ...] = ()
+    command: tuple[str, ...] = ()
+    port: int | None = Field(default=None, ge=1, le=65535)
+    model: str | None = None
+    speaks: Literal["vllm", "sglang", "llamacpp", "ollama", "openai"] | None = None
+    key: str | None = None
+    health: str = "/health"
+    folder: str | None = None
+    probe_s: float = Field(default=5.0, gt=0)
+    connect_s: float = Field(default=5.0, gt=0)
+    first_byte_s: float = Field(default=600.0, gt=0)
+    idle_s: float = Field(default=120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> ServerModel:
+        if bool(self.urls) == bool(self.command):
+            raise PydanticCustomError("place", "give either urls or a command")
+        return self
+
+
+AnyModel = Annotated[EngineModel | VllmModel | ServerModel, Field(discriminator="backend")]
+
+
+class Limits(Options):
+    max_body_mib: int = Field(default=64, ge=1)
+    load_timeout_s: float = Field(default=600.0, gt=0)
+    patience_s: float = Field(default=30.0, ge=0)
+
+
+class Log(Options):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    prompts: bool = False
+
+
+class Config(Options):
+    listeners: tuple[Listener, ...] = Field(min_length=1)
+    models: Mapping[str, AnyModel] = Field(min_length=1)
+    default_model: str | None = None
+    unknown_model: Literal["default", "refuse"] = "default"
+    limits: Limits = Limits()
+    log: Log = Log()
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Raises ConfigError."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return parse(text, str(path), environment)
+
+
+def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
+    document = _Document(name, environment)
+    value = document.read(text)
+    try:
+        config = Config.model_validate(value)
+    except ValidationError as invalid:
+        raise document.error(*_complaint(invalid)) from None
+    _check_names(config, document)
+    return config
+
+
+def _check_names(config: Config, document: _Document) -> None:
+    owner: dict[str, str] = {}
+    for name, model in config.models.items():
+        for alias in (name, *model.aliases):
+            if alias in owner:
+                raise document.error(("models", name), f"the name '{alias}' is taken by models.{owner[alias]}")
+            owner[alias] = name
+    if config.default_model is not None and config.default_model not in owner:
+        raise document.error(("default_model",), f"no model or alias is called '{config.default_model}'")
+    for index, listener in enumerate(config.listeners):
+        if listener.persona not in DIALECTS:
+            known = ", ".join(DIALECTS)
+            raise document.error(("listeners", index, "persona"), f"'{listener.persona}' is none of {known}")
+
+
+def _complaint(invalid: ValidationError) -> tuple[Place, str]:
+    first = invalid.errors(include_url=False, include_context=False)[0]
+    place = first["loc"]
+    match first["type"]:
+        case "extra_forbidden":
+            complaint = "there is no such option"
+        case "union_tag_invalid":
+            place, complaint = (*place, "backend"), f"input should be {_BACKENDS}"
+        case "union_tag_not_found":
+            place, complaint = (*place, "backend"), "field required"
+        case _:
+            complaint = first["msg"][:1].lower() + first["msg"][1:]
+    return _without_tag(place), complaint
+
+
+def _without_tag(place: Place) -> Place:
+    """pydantic puts the kind of backend between a model's name and its option; the file doesn't."""
+    return (*place[:2], *place[3:]) if place[:1] == ("models",) and len(place) > 2 and place[2] != "backend" else place
+
+
+class _Document:
+    """A YAML document that remembers on which line each value stands."""
+
+    _variable = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.environment = environment
+        self.lines: dict[Place, int] = {}
+
+    def read(self, text: str) -> Any:
+        loader = yaml.SafeLoader(text)
+        try:
+            root = loader.get_single_node()
+            return {} if root is None else self._value(root, (), loader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigError(f"{self.name}:{line}: {error.problem}") from None
+        finally:
+            loader.dispose()
+
+    def error(self, place: Place, message: str) -> ConfigError:
+        """The line is that of the nearest enclosing value, where the value itself is missing."""
+        near = place
+        while near not in self.lines and near:
+            near = near[:-1]
+        where = ".".join(map(str, place)) or "the document"
+        return ConfigError(f"{self.name}:{self.lines.get(near, 1)}: {where}: {message}")
+
+    def _value(self, node: yaml.Node, place: Place, loader: yaml.SafeLoader) -> Any:
+        self.lines[place] = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place, loader)
+        if isinstance(node, yaml.SequenceNode):
+            return tuple(self._value(item, (*place, i), loader) for i, item in enumerate(node.value))
+        return self._scalar(node, place, loader)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place, loader: yaml.SafeLoader) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value
+            if not isinstance(key, str):
+                raise self.error(place, "a key must be a plain word")
+            here = (*place, key)
+            if key in values:
+                self.lines[here] = key_node.start_mark.line + 1
+                raise self.error(here, "the key stands here twice")
+            values[key] = self._value(value_node, here, loader)
+        return values
+
+    def _scalar(self, node: yaml.Node, place: Place, loader: yaml.SafeLoader) -> Any:
+        expanded = self._variable.sub(lambda found: self._expand(found, place), node.value)
+        if expanded == node.value:
+            return loader.construct_object(node)
+        return yaml.safe_load(expanded)  # a number that came from the environment is a number
+
+    def _expand(self, found: re.Match[str], place: Place) -> str:
+        value = self.environment.get(found[1], found[2])
+        if value is None:
+            raise self.error(place, f"the environment has no {found[1]}, and ${{{found[1]}:-…}} gives no default")
+        return value

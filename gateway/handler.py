@@ -1,0 +1,166 @@
+"""The only request handler: find the verb → let the adapter parse → generate → let the adapter render.
+
+Owns the order of things and nothing else: how to fail is the dialect's affair, what a verb means the adapter's, when
+a token comes the backend's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Mapping
+
+import structlog
+from aiohttp import web
+
+from adapters.base import Call, Dialect, Exchange, Reply
+from backends.errors import DragomanError, TooLarge
+from backends.events import Completion, EventStream
+from gateway.log import RequestLine
+from gateway.metrics import Counter
+from gateway.models import ModelRegistry
+from gateway.responses import common_headers, refuse, respond
+from gateway.routes import Match, RouteTable, Unknown, WrongMethod
+from gateway.stream import stream
+
+log = structlog.get_logger()
+
+_MAX_REMEMBERED = 1000  # unknown routes that are remembered, so that each is logged once
+
+
+class Handler:
+    """Answers every request of one listener. is_local: it can be reached from this machine only."""
+
+    def __init__(
+        self,
+        persona: str,
+        *,
+        dialects: Mapping[str, Dialect],
+        routes: RouteTable,
+        models: ModelRegistry,
+        counter: Counter,
+        log_prompts: bool,
+        is_local: bool,
+    ) -> None:
+        self._persona = dialects[persona]
+        self._dialects = dialects
+        self._routes = routes
+        self._models = models
+        self._counter = counter
+        self._log_prompts = log_prompts
+        self._is_local = is_local
+        self._unknown_routes: set[tuple[str, str]] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        call = Call(
+            id=uuid.uuid4().hex,
+            method=request.method,
+            path=request.path,
+            persona=self._persona.name,
+            models=self._models,
+            query=request.query,
+            headers=request.headers,
+            received=time.time(),
+            is_local=self._is_local,
+            totals=self._counter.totals,
+        )
+        client = f"{request.remote} {request.headers.get('User-Agent', '-')}"
+        line = RequestLine(call, client, self._log_prompts)
+        try:
+            response = await self._answer(request, call, line)
+            line.status = response.status
+            return response
+        except (ConnectionError, asyncio.CancelledError):
+            line.status, line.error = 499, "the client left"
+            raise asyncio.CancelledError from None  # aiohttp would log a ConnectionError with its traceback
+        finally:
+            line.write()
+
+    async def _answer(self, request: web.Request, call: Call, line: RequestLine) -> web.StreamResponse:
+        persona = self._persona
+        turned_away = persona.admit(call)
+        if turned_away is not None:
+            return respond(turned_away, persona, call)
+        if call.method == "OPTIONS":
+            return respond(persona.preflight(call), persona, call)
+        match self._routes.find(call.method, call.path, persona.name, call.headers):
+            case WrongMethod(allowed):
+                return respond(persona.wrong_method(call, allowed), persona, call)
+            case Unknown(nearest):
+                self._report_unknown(call, nearest)
+                return respond(persona.unknown_route(call, nearest), persona, call)
+            case Match(route, verb, params):
+                line.route, line.verb, call.params = route, verb, params
+                return await self._perform(request, call, line)
+
+    def _report_unknown(self, call: Call, nearest: str | None) -> None:
+        route = (call.method, call.path)
+        if route not in self._unknown_routes and len(self._unknown_routes) < _MAX_REMEMBERED:
+            self._unknown_routes.add(route)
+            log.warning("unknown route", method=call.method, path=call.path, nearest=nearest)
+
+    async def _perform(self, request: web.Request, call: Call, line: RequestLine) -> web.StreamResponse:
+        dialect_name, _, verb = line.verb.partition(".")
+        dialect = self._dialects[dialect_name]
+        try:
+            call.body = await _read(request)
+            outcome = await dialect.verbs[verb](call)
+            if isinstance(outcome, Reply):
+                return respond(outcome, dialect, call)
+            return await self._generate(outcome, dialect, request, call, line)
+        except DragomanError as error:
+            line.error = error.message
+            return refuse(error, dialect, call)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("bug", id=call.id, route=line.route)
+            line.error = "the gateway failed: see its log"
+            return refuse(DragomanError(line.error), dialect, call)
+
+    async def _generate(
+        self, exchange: Exchange, dialect: Dialect, request: web.Request, call: Call, line: RequestLine
+    ) -> web.StreamResponse:
+        line.model, line.streamed = exchange.served.name, exchange.streams
+        async with (
+            self._models.acquire(exchange.served) as backend,
+            contextlib.aclosing(
+                # closing cancels the generation: a client that leaves frees its place at once
+                self._watched(backend.generate(exchange.request), line)
+            ) as events,
+        ):
+            first = await anext(events)  # an error before this is a plain answer with a status of its own
+            call.ignored += exchange.request.ignored
+            if exchange.streams:
+                # the headers go out before the first token: some clients wait 20 s for them and no longer
+                headers = {**common_headers(dialect, call), **exchange.headers, "Content-Type": exchange.content_type}
+                response = web.StreamResponse(headers=headers)
+                await response.prepare(request)
+                await stream(response, exchange, first, events, line)
+                return response
+            completion = Completion(exchange.request.n)
+            for event in first:
+                completion.add(event)
+            async for batch in events:
+                for event in batch:
+                    completion.add(event)
+            return respond(exchange.reply(completion), dialect, call)
+
+    async def _watched(self, events: EventStream, line: RequestLine) -> EventStream:
+        """The same events, noted for the log and counted."""
+        async with contextlib.aclosing(events):
+            async for batch in events:
+                for event in batch:
+                    line.observe(event)
+                    self._counter.observe(event)
+                yield batch
+
+
+async def _read(request: web.Request) -> bytes:
+    """Raises TooLarge beyond the configured size."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge(error.text or "the body is too large") from None

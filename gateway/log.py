@@ -1,0 +1,100 @@
+"""One structlog line a request, and a few about life. No prompt text unless the config asks for it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Literal
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+from adapters.base import Call
+from backends.events import Event, Finished, Started
+
+logger = structlog.get_logger()
+
+
+def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
+    """auto: text on a terminal, JSON lines elsewhere. Logs go to stderr."""
+    text = sys.stderr.isatty() if style == "auto" else style == "text"
+    renderer: Processor = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer(_dumps)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _dumps(value: object, **_options: object) -> str:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class RequestLine:
+    """The one line about a request. Times in milliseconds; prompts: whether the operator wants to read them."""
+
+    def __init__(self, call: Call, client: str, prompts: bool) -> None:
+        self.route = ""
+        self.verb = ""
+        self.model = ""
+        self.status = 0
+        self.streamed = False
+        self.error = ""
+        self.id = call.id
+        self._call = call
+        self._client = client
+        self._prompts = prompts
+        self._prompt_texts: list[str] = []
+        self._ends: list[Finished] = []
+        self._began = time.monotonic()
+
+    def observe(self, event: Event) -> None:
+        match event:
+            case Finished():
+                self._ends.append(event)
+            case Started() if self._prompts:
+                self._prompt_texts.append(event.prompt_text)
+            case _:
+                pass
+
+    def write(self) -> None:
+        fields: dict[str, object] = {
+            "id": self.id,
+            "listener": self._call.persona,
+            "dialect": self.verb.partition(".")[0],
+            "route": self.route or f"{self._call.method} {self._call.path}",
+            "client": self._client,
+            "model": self.model,
+            "status": self.status,
+            "streamed": self.streamed,
+            "total_ms": _ms(time.monotonic() - self._began),
+            **self._generated(),
+        }
+        optional = {"error": self.error, "ignored": self._call.ignored, "prompts": self._prompt_texts}
+        fields |= {name: value for name, value in optional.items() if value}
+        (logger.warning if self.status >= 500 else logger.info)("request", **fields)
+
+    def _generated(self) -> dict[str, object]:
+        ends = self._ends
+        if not ends:
+            return {}
+        return {
+            "tokens_in": max(end.usage.prompt_tokens for end in ends),
+            "tokens_cached": max(end.usage.cached_tokens for end in ends),
+            "tokens_out": sum(end.usage.completion_tokens for end in ends),
+            "queue_ms": _ms(max(end.timings.queue_s for end in ends)),
+            "prefill_ms": _ms(max(end.timings.prefill_s for end in ends)),
+            "decode_ms": _ms(max(end.timings.decode_s for end in ends)),
+        }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -1,0 +1,197 @@
+"""llama-cpp-python's server around its generations: errors, headers, models, embeddings, the tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from adapters.base import Served
+from adapters.llamacpp_python.dialect import DIALECT
+from backends.errors import (
+    BackendFailed,
+    Busy,
+    DragomanError,
+    Forbidden,
+    NotReady,
+    PromptTooLong,
+    TooLarge,
+    Unauthorized,
+    UnknownModel,
+    Unsupported,
+)
+from tests.adapters.llamacpp_python_tools import USER, ask, recorded, recorded_body, replied
+from tests.conformance.shape import differences, nothing_extra
+from tests.fakes import CREATED, TOKENIZER, Fails, FakeModels, ScriptedBackend, answer, call
+
+INVALID = {
+    "completions": ["oc_max_tokens_minus1", "oc_prompt_null", "oc_prompt_tokens", "oc_temp_string", "oc_top_p_2"],
+    "chat": ["chat_json_schema_oai", "chat_role_unknown"],
+    "embeddings": ["embd_missing", "embd_empty_list"],
+    "tokenize": ["ex_tokenize_missing", "ex_tokenize_number"],
+    "detokenize": ["ex_detok_bad"],
+}
+
+
+@pytest.mark.parametrize(("verb", "case"), [(verb, case) for verb, cases in INVALID.items() for case in cases])
+async def test_complaints_are_word_for_word_as_recorded(verb: str, case: str) -> None:
+    reply = await replied(verb, recorded_body(case))
+    assert (reply.status, reply.body.decode()) == (500, recorded(case).body.decode())
+    assert "openai-processing-ms" not in reply.headers
+
+
+@pytest.mark.parametrize("case", ["oc_bad_json", "oc_empty_body", "chat_empty_body", "auth_nokey_badjson"])
+async def test_what_is_no_json_breaks_the_handler(case: str) -> None:
+    reply = await replied("completions", recorded_body(case))
+    theirs = recorded(case)
+    assert (reply.status, reply.body, reply.content_type) == (theirs.status, theirs.body, theirs.content_type)
+    assert reply.headers == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("null", "{'type': 'missing', 'loc': ('body',), 'msg': 'Field required', 'input': None}"),
+        (
+            "[1]",
+            "{'type': 'model_attributes_type', 'loc': ('body',), "
+            "'msg': 'Input should be a valid dictionary or object to extract fields from', 'input': [1]}",
+        ),
+    ],
+)
+async def test_a_body_that_is_no_object(body: str, fault: str) -> None:
+    reply = await replied("completions", body)
+    assert reply.status == 500
+    assert orjson.loads(reply.body)["error"]["message"].startswith(f"1 validation error:\n  {fault}\n")
+
+
+def refusal(message: str, param: str | None, code: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+def failure(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "internal_server_error", "param": None, "code": None}}
+
+
+ERRORS: list[tuple[DragomanError, int, Any]] = [
+    (Unauthorized("no key"), 401, {"detail": "Invalid API key"}),
+    (Busy("full"), 503, {"detail": "Service is not available"}),
+    (NotReady("reading weights"), 503, {"detail": "Service is not available"}),
+    (Forbidden("not here"), 403, {"detail": "not here"}),
+    (TooLarge("too large"), 413, {"detail": "too large"}),
+    (UnknownModel("x"), 400, refusal("The model `x` does not exist", None, "model_not_found")),
+    (BackendFailed("it broke"), 500, failure("it broke")),
+    (
+        Unsupported("none here", feature="embeddings"),
+        500,
+        failure("Llama model must be created with embedding=True to call this method"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "body"), ERRORS)
+def test_errors(error: DragomanError, status: int, body: Any) -> None:
+    reply = DIALECT.error(error, call("POST", "/v1/completions"))
+    assert (reply.status, orjson.loads(reply.body)) == (status, body)
+    assert reply.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "message"),
+    [
+        (
+            "chat",
+            {"messages": USER},
+            "This model's maximum context length is 50 tokens. However, you requested 90 tokens (90 in the messages, "
+            "None in the completion). Please reduce the length of the messages or completion.",
+        ),
+        (
+            "completions",
+            {"prompt": "x"},
+            "This model's maximum context length is 50 tokens, however you requested 106 tokens (90 in your prompt; "
+            "16 for the completion). Please reduce your prompt; or completion length.",
+        ),
+    ],
+)
+async def test_a_prompt_that_is_too_long(verb: str, body: Any, message: str) -> None:
+    reply = await replied(verb, body, fault=Fails(PromptTooLong(90, 50)))
+    assert (reply.status, orjson.loads(reply.body)) == (400, refusal(message, "messages", "context_length_exceeded"))
+
+
+# headers
+
+
+def test_unknown_routes_and_methods() -> None:
+    asked = call("GET", "/v1/nothing")
+    unknown = DIALECT.unknown_route(asked, "POST /v1/completions")
+    assert (unknown.status, unknown.body) == (404, b'{"detail":"Not Found"}')
+    wrong = DIALECT.wrong_method(asked, ["POST"])
+    assert (wrong.status, wrong.body, wrong.headers["Allow"]) == (405, b'{"detail":"Method Not Allowed"}', "POST")
+
+
+def test_preflight_is_as_recorded() -> None:
+    theirs = recorded("auth_options")
+    asked = call("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://example.com"})
+    ours = DIALECT.preflight(asked)
+    headers = {**ours.headers, **DIALECT.cors("https://example.com")}
+    assert {name.lower(): value for name, value in headers.items()} == {
+        name.lower(): value for name, value in theirs.headers if name.startswith(("vary", "access-control"))
+    }
+    assert (ours.body, ours.content_type) == (theirs.body, theirs.content_type)
+
+
+async def test_a_request_id_that_is_a_uuid_comes_back() -> None:
+    given = "123e4567-e89b-42d3-a456-426614174000"
+    asked = call("GET", "/v1/models", headers={"x-request-id": given})
+    assert DIALECT.admit(asked) is None
+    reply = (await answer(DIALECT.verbs["models"], asked)).reply
+    assert reply is not None
+    assert reply.headers["X-Request-Id"] == given
+    assert int(reply.headers["openai-processing-ms"]) >= 0
+
+
+def test_another_request_id_turns_the_request_away() -> None:
+    turned_away = DIALECT.admit(call("GET", "/v1/models", headers={"X-Request-Id": "abc"}))
+    assert turned_away is not None
+    assert (turned_away.status, turned_away.body, turned_away.content_type) == (400, b"", "")
+
+
+# the other routes
+
+
+async def test_models_are_as_recorded() -> None:
+    models = FakeModels([Served("tiny", ScriptedBackend(), CREATED)])
+    reply = (await answer(DIALECT.verbs["models"], call("GET", "/v1/models", models=models))).reply
+    assert reply is not None
+    assert reply.body == recorded("v1_models").body
+
+
+async def test_tokens() -> None:
+    tokens = TOKENIZER.encode("héllo", add_special=True)
+    assert await ask("tokenize", {"input": "héllo"}) == {"tokens": tokens}
+    assert await ask("count", {"input": "héllo", "model": "m"}) == {"count": len(tokens)}
+    assert await ask("detokenize", {"tokens": tokens[1:]}) == {"text": "héllo"}
+
+
+async def test_embeddings_are_numbers_whatever_was_asked_for() -> None:
+    made = await ask("embeddings", {"input": ["a", "bc"], "encoding_format": "base64"})
+    theirs = orjson.loads(recorded("embd_list").body)
+    flat = theirs | {"data": [item | {"embedding": item["embedding"][0]} for item in theirs["data"]]}
+    assert differences(flat, made, nothing_extra) == []
+    assert made["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+
+
+async def test_ignored_fields_are_reported() -> None:
+    body = {"prompt": "x", "banana": 1, "n": 2, "best_of": 2, "user": "u"}
+    asked = call("POST", "/v1/completions", body, models=FakeModels.of())
+    await answer(DIALECT.verbs["completions"], asked)
+    assert asked.ignored == ["banana", "n", "best_of", "user"]
+
+
+async def test_no_model_is_named_by_its_path_else_by_its_name() -> None:
+    assert (await ask("completions", {"prompt": "x"}))["model"] == "/models/fake.safetensors"
+    assert (await ask("completions", {"prompt": "x", "model": "m"}))["model"] == "m"
+    nameless = replace(ScriptedBackend().info, path="")
+    assert (await ask("completions", {"prompt": "x"}, info=nameless))["model"] == "tiny"

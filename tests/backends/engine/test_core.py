@@ -1,0 +1,552 @@
+"""The engine's loop: what a step does with requests that come, go, fail and run out of blocks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence as SequenceOf
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.engine.blocks import BlockLeak, BlockManager
+from backends.engine.choice import Choice, Ending
+from backends.engine.core import EngineCore
+from backends.engine.detokenizer import Detokenizer
+from backends.engine.job import Job
+from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
+from backends.engine.parsers import PlainParser
+from backends.engine.resolved_sampling import ResolvedSampling
+from backends.engine.runner import Floats
+from backends.engine.sampler_row import SamplerRow
+from backends.engine.scheduler import Scheduler
+from backends.engine.sequence import Sequence, SequenceState
+from backends.engine.token_logprobs import PromptLogprobs
+from backends.errors import BackendFailed
+from backends.events import Event, Finished, Prefilled, Started, Text
+from backends.request import Sampling
+from tests.backends.engine.fake_runner import FakeRunner
+from tests.backends.engine.toy_tokenizers import byte_level
+
+BLOCK = 4
+TOKENIZER = byte_level(["<end>"], settings={"eos_token": "<end>"})
+EOS = min(TOKENIZER.eos_token_ids)
+LETTERS = dict.fromkeys(TOKENIZER.encode("abcdefgh", add_special=False), 100.0)
+"""Likes that make every token text."""
+GREEDY = ResolvedSampling.of(Sampling(temperature=0), {})
+
+
+class Bench:
+    """An engine that is stepped by hand, and what it published."""
+
+    def __init__(
+        self,
+        *,
+        num_blocks: int = 200,
+        max_batch_size: int = 8,
+        step_tokens: int = 64,
+        publish_every_s: float = 0.0,
+    ) -> None:
+        self.runner = FakeRunner(TOKENIZER.vocab_size, max_batch_size=max_batch_size)
+        self.runner.allocate_kv(num_blocks, BLOCK)
+        self.runner.likes = {EOS: -100.0}
+        self.scheduler = Scheduler(
+            BlockManager(num_blocks), block_size=BLOCK, max_batch_size=max_batch_size, step_tokens=step_tokens
+        )
+        self.published: list[SequenceOf[Report]] = []
+        self.broken: list[Exception] = []
+        self.now = 0.0
+        self.core = EngineCore(
+            self.runner,
+            self.scheduler,
+            self.published.append,
+            self.broken.append,
+            clock=lambda: self.now,
+            publish_every_s=publish_every_s,
+        )
+
+    def submit(self, *jobs: Job) -> None:
+        for job in jobs:
+            self.core.send(Submit(job))
+
+    def step(self, num_steps: int = 1) -> None:
+        for _ in range(num_steps):
+            self.core.step()
+
+    def finish(self, max_steps: int = 2000) -> None:
+        for _ in range(max_steps):
+            self.core.step()
+            if self.scheduler.is_idle:
+                self.core.check()
+                return
+        raise AssertionError("the engine never comes to rest")
+
+    def reports_of(self, job: Job) -> list[Report]:
+        return [report for batch in self.published for report in batch if report.job is job]
+
+    def events_of(self, job: Job) -> list[Event]:
+        return [event for report in self.reports_of(job) for event in report.events]
+
+    def error_of(self, job: Job) -> BackendFailed | None:
+        return next((report.error for report in self.reports_of(job) if report.error is not None), None)
+
+
+def choice(
+    prompt: SequenceOf[int], *, index: int = 0, max_tokens: int = 8, ending: Ending | None = None, **options: Any
+) -> Choice:
+    of_sequence = {name: options.pop(name) for name in ("leader", "uses_cache", "wants_all_logits") if name in options}
+    ids = np.array(prompt, np.int32)
+    ending = ending or Ending(TOKENIZER.eos_token_ids)
+    return Choice(
+        index=index,
+        sequence=Sequence(ids, max_tokens, BLOCK, **of_sequence),
+        sampler_row=SamplerRow(options.pop("sampling", GREEDY), ids, seed=0),
+        detokenizer=Detokenizer(TOKENIZER),
+        parser=PlainParser(index),
+        ending=ending,
+        tokenizer=TOKENIZER,
+        prompt_text=TOKENIZER.decode(prompt),
+        **options,
+    )
+
+
+def job(prompt: SequenceOf[int], **options: Any) -> Job:
+    return Job("request", [choice(prompt, **options)])
+
+
+def generated(each: Job) -> list[int]:
+    return each.choices[0].sequence.generated
+
+
+def end(events: SequenceOf[Event]) -> Finished:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last
+
+
+class BrokenGrammar:
+    """Fails as a grammar does that grew beyond its bounds."""
+
+    is_finished = False
+
+    def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        raise RuntimeError("the grammar is too large")
+
+    def accept(self, token_id: int) -> None: ...
+
+
+# answers
+
+
+def test_an_answer_is_what_the_model_alone_gives() -> None:
+    bench = Bench()
+    asked = job([1, 2, 3, 4, 5, 6, 7], max_tokens=20)
+    bench.submit(asked)
+    bench.finish()
+    assert generated(asked) == bench.runner.answer_to([1, 2, 3, 4, 5, 6, 7], 20)
+    assert end(bench.events_of(asked)).reason == "length"
+
+
+def test_32_at_once_each_get_what_they_would_get_alone() -> None:
+    bench = Bench(num_blocks=2000, max_batch_size=32, step_tokens=500)
+    jobs = [job(range(i, i + 3 * i + 1), max_tokens=20 + i) for i in range(32)]
+    bench.submit(*jobs)
+    bench.finish()
+    for i, each in enumerate(jobs):
+        assert generated(each) == bench.runner.answer_to(range(i, i + 3 * i + 1), 20 + i)
+    assert max(num_rows for name, num_rows in bench.runner.calls if name == "decode") == 32
+
+
+def test_those_who_come_later_join_the_batch_at_the_next_step() -> None:
+    bench = Bench()
+    first, second = job([1, 2], max_tokens=10), job([3, 4], max_tokens=3)
+    bench.submit(first)
+    bench.step(3)
+    bench.submit(second)
+    bench.step(2)
+    assert bench.runner.calls[-1] == ("decode", 2)
+    bench.finish()
+    assert generated(second) == bench.runner.answer_to([3, 4], 3)
+
+
+def test_a_short_prompt_beside_a_long_one_is_answered_within_two_steps() -> None:
+    bench = Bench(num_blocks=600, step_tokens=256)
+    long, short = job([5] * 2000), job([6] * 20)
+    bench.runner.likes = LETTERS
+    bench.submit(long)
+    bench.step(2)
+    bench.submit(short)
+    bench.step(2)
+    assert any(isinstance(event, Text) for event in bench.events_of(short))
+    assert long.choices[0].sequence.is_prefilling
+
+
+def test_preempted_answers_equal_undisturbed_ones() -> None:
+    bench = Bench(num_blocks=9)
+    jobs = [job(range(i, i + 6), max_tokens=20) for i in (0, 100, 200)]
+    bench.submit(*jobs)
+    num_waiting_again = 0
+    while not bench.scheduler.is_idle or not bench.published:
+        bench.step()
+        num_waiting_again += sum(bool(each.generated) for each in bench.scheduler.waiting)
+    assert num_waiting_again > 0
+    for i, each in zip((0, 100, 200), jobs, strict=True):
+        assert generated(each) == bench.runner.answer_to(range(i, i + 6), 20)
+        first, *others = bench.events_of(each)
+        assert isinstance(first, Prefilled)
+        assert not any(isinstance(event, Prefilled) for event in others), "progress was told again"
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), num_blocks=st.integers(8, 14), step_tokens=st.integers(4, 24))
+def test_whatever_comes_and_goes_the_finished_answers_are_right(
+    data: st.DataObject, num_blocks: int, step_tokens: int
+) -> None:
+    """Prompts begin alike, blocks are few, requests come and are cancelled at any time."""
+    bench = Bench(num_blocks=num_blocks, max_batch_size=4, step_tokens=step_tokens)
+    jobs: list[Job] = []
+    cancelled: set[Job] = set()
+    for _ in range(data.draw(st.integers(1, 25))):
+        match data.draw(st.sampled_from(["submit", "submit", "cancel", "step", "step", "step"])):
+            case "submit":
+                prompt = data.draw(st.lists(st.sampled_from([5, 5, 5, 6]), min_size=1, max_size=16))
+                uses_cache = data.draw(st.booleans())
+                jobs.append(job(prompt, max_tokens=data.draw(st.integers(0, 16)), uses_cache=uses_cache))
+                bench.submit(jobs[-1])
+            case "cancel" if jobs:
+                cancelled.add(data.draw(st.sampled_from(jobs)))
+                for each in cancelled:
+                    bench.core.send(Cancel(each))
+            case _:
+                bench.step()
+                bench.core.check()
+    bench.finish()
+    assert bench.scheduler.blocks.num_owned == 0
+    for each in jobs:
+        sequence = each.choices[0].sequence
+        expected = bench.runner.answer_to(sequence.prompt.tolist(), sequence.max_tokens)
+        assert generated(each) == expected[: len(generated(each))]
+        assert each in cancelled or len(generated(each)) == sequence.max_tokens
+
+
+def test_eos_ends_an_answer_and_is_no_text() -> None:
+    bench = Bench()
+    bench.runner.likes = {EOS: 2.5}
+    asked = job([1, 2, 3], max_tokens=200)
+    bench.submit(asked)
+    bench.finish()
+    finished = end(bench.events_of(asked))
+    assert finished.reason == "end"
+    assert generated(asked)[-1] == EOS
+    assert finished.usage.completion_tokens == len(generated(asked))
+    text = "".join(event.text for event in bench.events_of(asked) if isinstance(event, Text))
+    assert text == TOKENIZER.decode(generated(asked)[:-1])
+
+
+def test_no_tokens_wanted_evaluates_the_prompt_only() -> None:
+    bench = Bench()
+    asked = job(range(10), max_tokens=0)
+    bench.submit(asked)
+    bench.finish()
+    assert generated(asked) == []
+    assert [type(event) for event in bench.events_of(asked)] == [Prefilled, Finished]
+    assert [name for name, _ in bench.runner.calls] == ["prefill"]
+    assert bench.scheduler.blocks.num_cached == 2
+
+
+# publishing
+
+
+def test_everything_that_a_step_brought_is_published_in_one_call() -> None:
+    bench = Bench()
+    bench.runner.likes = LETTERS
+    jobs = [job([i], max_tokens=5) for i in range(4)]
+    bench.submit(*jobs)
+    bench.step(5)
+    assert len(bench.published) == 5
+    assert all(len(batch) == 4 for batch in bench.published)
+    assert [report.is_last for report in bench.published[-1]] == [True] * 4
+
+
+def test_tokens_that_come_faster_than_anyone_sees_are_told_together() -> None:
+    bench = Bench(publish_every_s=0.008)
+    bench.runner.likes = LETTERS
+    asked = job([1, 2, 3], max_tokens=20)
+    bench.submit(asked)
+    while not bench.scheduler.is_idle or not bench.published:
+        bench.step()
+        bench.now += 0.003
+    texts = [sum(isinstance(event, Text) for event in report.events) for report in bench.reports_of(asked)]
+    assert texts == [1, 3, 3, 3, 3, 3, 3, 1], "the first and the last come at once"
+
+
+def test_tokens_are_told_before_another_prompt_is_read() -> None:
+    bench = Bench(publish_every_s=1000.0)
+    bench.runner.likes = LETTERS
+    first = job([1, 2], max_tokens=50)
+    bench.submit(first)
+    bench.step(4)
+    assert len(bench.reports_of(first)) == 1
+    bench.submit(job([3, 4]))
+    bench.runner.faults["prefill"] = [ValueError("published before this")]
+    bench.step()
+    before, after = bench.reports_of(first)[1:]
+    assert [type(event) for event in before.events] == [Text] * 3
+    assert [type(event) for event in after.events] == [Text]
+
+
+def test_what_was_said_before_a_failure_is_told_with_it() -> None:
+    bench = Bench(publish_every_s=1000.0)
+    bench.runner.likes = LETTERS
+    asked = job([1, 2], max_tokens=50)
+    bench.submit(asked)
+    bench.step(3)
+    bench.runner.faults["decode"] = [ValueError("broken")]
+    bench.step()
+    report = bench.reports_of(asked)[-1]
+    assert (len(report.events), report.is_last) == (2, True)
+    assert report.error is not None
+
+
+def test_progress_through_a_long_prompt_is_told_chunk_by_chunk() -> None:
+    bench = Bench(step_tokens=16)
+    asked = job(range(40), max_tokens=1)
+    bench.submit(asked)
+    bench.finish()
+    progress = [event for event in bench.events_of(asked) if isinstance(event, Prefilled)]
+    assert [(event.processed, event.total, event.cached) for event in progress] == [
+        (16, 40, 0),
+        (32, 40, 0),
+        (40, 40, 0),
+    ]
+
+
+def test_a_prompt_of_choices_is_evaluated_once() -> None:
+    bench = Bench()
+    leader = choice(range(18), max_tokens=4)
+    followers = [choice(range(18), index=i, max_tokens=4, leader=leader.sequence) for i in (1, 2)]
+    asked = Job("request", [leader, *followers])
+    bench.submit(asked)
+    bench.finish()
+    ends = [event for event in bench.events_of(asked) if isinstance(event, Finished)]
+    assert {event.index: event.usage.cached_tokens for event in ends} == {0: 0, 1: 16, 2: 16}
+    assert [report.is_last for report in bench.reports_of(asked)].count(True) == 1
+    assert len({tuple(each.sequence.generated) for each in asked.choices}) == 1
+
+
+def test_times_of_waiting_reading_and_writing_are_told_apart() -> None:
+    bench = Bench(max_batch_size=1)
+    first, second = job([1, 2], max_tokens=2), job([3, 4], max_tokens=3)
+    bench.submit(first, second)
+    for _ in range(6):
+        bench.step()
+        bench.now += 1.0
+    timings = end(bench.events_of(second)).timings
+    assert (timings.queue_s, timings.prefill_s, timings.decode_s) == (2.0, 0.0, 2.0)
+
+
+def test_a_deadline_ends_an_answer_with_length() -> None:
+    bench = Bench()
+    asked = job([1, 2, 3], max_tokens=100, ending=Ending(TOKENIZER.eos_token_ids, deadline_s=3.0))
+    bench.submit(asked)
+    while not bench.scheduler.is_idle or not bench.published:
+        bench.step()
+        bench.now += 1.0
+    assert end(bench.events_of(asked)).reason == "length"
+    assert len(generated(asked)) == 4
+
+
+def test_prompt_logprobs_come_with_the_start_of_every_choice() -> None:
+    bench = Bench(step_tokens=8)
+    prompt = [*range(12)]
+    shared = PromptLogprobs(np.array(prompt, np.int32), 2, TOKENIZER)
+    leader = choice(prompt, max_tokens=1, prompt_logprobs=shared, wants_all_logits=True)
+    follower = choice(prompt, index=1, max_tokens=1, prompt_logprobs=shared, leader=leader.sequence)
+    asked = Job("request", [leader, follower])
+    bench.submit(asked)
+    bench.finish()
+    starts = [event for event in bench.events_of(asked) if isinstance(event, Started)]
+    assert [event.index for event in starts] == [0, 1]
+    assert not any(isinstance(event, Prefilled) for event in bench.events_of(asked))
+    for started in starts:
+        assert started.prompt_logprobs[0] is None
+        for place, told in enumerate(started.prompt_logprobs[1:], 1):
+            logits = bench.runner.logits_after(prompt[:place]).astype(np.float64)
+            expected = logits - np.log(np.exp(logits).sum())
+            assert told is not None
+            assert told.id == prompt[place]
+            assert told.logprob == pytest.approx(expected[told.id], abs=1e-4)
+            assert [each.id for each in told.top] == np.argsort(-expected)[:2].tolist()
+
+
+# leaving
+
+
+def test_a_cancelled_request_frees_its_blocks_at_the_next_step() -> None:
+    bench = Bench()
+    gone, stays = job(range(20), max_tokens=50), job([1, 2], max_tokens=50)
+    bench.submit(gone, stays)
+    bench.step(3)
+    num_owned = bench.scheduler.blocks.num_owned
+    bench.core.send(Cancel(gone))
+    bench.step()
+    assert bench.scheduler.blocks.num_owned < num_owned - 4
+    assert bench.runner.calls[-1] == ("decode", 1)
+    assert not any(report.is_last for report in bench.reports_of(gone))
+
+
+def test_a_cancelled_request_leaves_the_queue_at_once() -> None:
+    bench = Bench(max_batch_size=1)
+    waits = job([3, 4])
+    bench.submit(job([1, 2], max_tokens=50), waits)
+    bench.step()
+    bench.core.send(Cancel(waits))
+    bench.step()
+    assert bench.scheduler.waiting == []
+
+
+# failing
+
+
+def test_a_failing_prefill_fails_the_requests_of_that_call_alone() -> None:
+    bench = Bench()
+    unharmed, harmed = job([1, 2, 3], max_tokens=10), job([4, 5], max_tokens=10)
+    bench.submit(unharmed)
+    bench.step(2)
+    bench.submit(harmed)
+    bench.runner.faults["prefill"] = [ValueError("out of memory")]
+    bench.finish()
+    error = bench.error_of(harmed)
+    assert error is not None
+    assert "ValueError: out of memory" in error.message
+    assert generated(unharmed) == bench.runner.answer_to([1, 2, 3], 10)
+    assert bench.scheduler.blocks.num_owned == 0
+
+
+def test_a_failing_decode_fails_its_requests_and_the_engine_goes_on() -> None:
+    bench = Bench()
+    harmed = job([1, 2, 3], max_tokens=10)
+    bench.submit(harmed)
+    bench.step(2)
+    bench.runner.faults["decode"] = [ValueError("overheated")]
+    later = job([1, 2, 3], max_tokens=10)
+    bench.submit(later)
+    bench.finish()
+    assert bench.error_of(harmed) is not None
+    assert generated(later) == bench.runner.answer_to([1, 2, 3], 10)
+
+
+def test_a_request_fails_as_a_whole() -> None:
+    """One choice decodes, another is prefilled in the same step: whichever call fails, neither goes on."""
+    for call in ("prefill", "decode"):
+        bench = Bench()
+        leader = choice(range(9), max_tokens=20)
+        asked = Job("request", [leader, choice(range(9), index=1, max_tokens=20, leader=leader.sequence)])
+        beside = job([1, 2, 3], max_tokens=10)
+        bench.submit(asked, beside)
+        bench.step()
+        bench.runner.faults[call] = [ValueError("broken")]
+        bench.step()
+        assert bench.error_of(asked) is not None
+        assert all(each.sequence.state is SequenceState.FINISHED for each in asked.choices)
+        if call == "prefill":
+            bench.finish()
+            assert generated(beside) == bench.runner.answer_to([1, 2, 3], 10)
+        bench.core.check()
+
+
+def test_a_broken_grammar_fails_its_own_request_alone() -> None:
+    bench = Bench()
+    harmed, unharmed = job([1, 2], grammar=BrokenGrammar()), job([1, 2, 3], max_tokens=5)
+    bench.submit(harmed, unharmed)
+    bench.finish()
+    error = bench.error_of(harmed)
+    assert error is not None
+    assert "the grammar is too large" in error.message
+    assert generated(unharmed) == bench.runner.answer_to([1, 2, 3], 5)
+
+
+def test_logits_that_are_no_numbers_fail_the_request() -> None:
+    bench = Bench()
+    bench.runner.likes = {token: float("nan") for token in range(TOKENIZER.vocab_size)}
+    asked = job([1, 2])
+    bench.submit(asked)
+    bench.finish()
+    error = bench.error_of(asked)
+    assert error is not None
+    assert "no token can come next" in error.message
+
+
+# embeddings
+
+
+def test_embeddings_are_made_between_the_tokens_of_others_one_a_step() -> None:
+    bench = Bench()
+    bench.submit(job([1, 2], max_tokens=50))
+    replies: list[Floats | BackendFailed] = []
+    for length in (3, 5):
+        bench.core.send(Embed(np.arange(length, dtype=np.int32), replies.append))
+    bench.step()
+    assert len(replies) == 1
+    bench.step()
+    assert [reply.tolist() for reply in replies if isinstance(reply, np.ndarray)] == [[3, 3], [5, 10]]
+
+
+def test_a_failing_embedding_is_answered_and_harms_nobody() -> None:
+    bench = Bench()
+    replies: list[Floats | BackendFailed] = []
+    bench.runner.faults["embed"] = [ValueError("too long")]
+    asked = job([1, 2], max_tokens=5)
+    bench.submit(asked)
+    bench.core.send(Embed(np.arange(3, dtype=np.int32), replies.append))
+    bench.finish()
+    assert isinstance(replies[0], BackendFailed)
+    assert end(bench.events_of(asked)).reason == "length"
+
+
+# the thread
+
+
+def test_the_thread_answers_and_ends_when_told() -> None:
+    bench = Bench()
+    answered = threading.Event()
+    publish = bench.published.append
+
+    def listen(reports: SequenceOf[Report]) -> None:
+        publish(reports)
+        if any(report.is_last for report in reports):
+            answered.set()
+
+    core = EngineCore(bench.runner, bench.scheduler, listen, bench.broken.append)
+    core.start()
+    asked = job([1, 2, 3])
+    core.send(Submit(asked))
+    assert answered.wait(10)
+    core.send(Stop())
+    assert core.join(10)
+    assert generated(asked) == bench.runner.answer_to([1, 2, 3], 8)
+    assert bench.runner.num_closed == 1
+    assert bench.broken == []
+
+
+def test_a_leak_breaks_the_engine_with_a_number() -> None:
+    bench = Bench()
+    bench.scheduler.blocks.allocate(3)
+    bench.core.start()
+    assert bench.core.join(10)
+    (error,) = bench.broken
+    assert isinstance(error, BlockLeak)
+    assert "3 blocks" in str(error)
+    assert bench.runner.num_closed == 1
+
+
+def test_a_sequence_that_nobody_runs_breaks_the_engine() -> None:
+    bench = Bench()
+    lost = job([1, 2])
+    bench.submit(lost)
+    bench.step()
+    bench.scheduler.remove(lost.choices[0].sequence)
+    with pytest.raises(RuntimeError, match="1 sequences are neither running nor waiting"):
+        bench.core.check()

@@ -1,0 +1,404 @@
+"""The scheduler: who runs, in what portions, and what happens when blocks run out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks, root
+from backends.engine.scheduler import Plan, Scheduler
+from backends.engine.sequence import Sequence, SequenceState
+
+BLOCK = 4
+
+
+def make_scheduler(num_blocks: int = 64, max_batch_size: int = 8, step_tokens: int = 32) -> Scheduler:
+    return Scheduler(BlockManager(num_blocks), block_size=BLOCK, max_batch_size=max_batch_size, step_tokens=step_tokens)
+
+
+def sequence(num_prompt_tokens: int, max_tokens: int = 8, first: int = 0, **options: Any) -> Sequence:
+    prompt = np.arange(first, first + num_prompt_tokens, dtype=np.int32)
+    return Sequence(prompt, max_tokens, BLOCK, **options)
+
+
+def run(scheduler: Scheduler, plan: Plan) -> None:
+    """What a step does: evaluates the plan's tokens, gives each sequence that is through a token, ends full ones."""
+    ready = [*plan.decodes, *(chunk.sequence for chunk in plan.chunks if chunk.is_last)]
+    for chunk in plan.chunks:
+        scheduler.advance(chunk.sequence, chunk.num_tokens)
+    for decoding in plan.decodes:
+        scheduler.advance(decoding, 1)
+    for advanced in ready:
+        if len(advanced.generated) < advanced.max_tokens:
+            advanced.append(7)
+        if len(advanced.generated) >= advanced.max_tokens:
+            scheduler.remove(advanced)
+
+
+def step(scheduler: Scheduler) -> Plan:
+    plan = scheduler.schedule()
+    run(scheduler, plan)
+    return plan
+
+
+def finish(scheduler: Scheduler, max_steps: int = 1000) -> int:
+    for num_steps in range(max_steps):
+        if scheduler.is_idle:
+            return num_steps
+        step(scheduler)
+    raise AssertionError("sequences starve")
+
+
+def num_tokens_of(plan: Plan) -> int:
+    return len(plan.decodes) + sum(chunk.num_tokens for chunk in plan.chunks)
+
+
+def test_a_long_prompt_is_evaluated_in_chunks_while_others_decode() -> None:
+    scheduler = make_scheduler(num_blocks=1000)
+    talker, reader = sequence(4, max_tokens=100), sequence(200, first=1000)
+    scheduler.add(talker)
+    step(scheduler)
+    scheduler.add(reader)
+    plans = [step(scheduler) for _ in range(8)]
+    assert all(plan.decodes[0] is talker for plan in plans)
+    assert all(num_tokens_of(plan) <= 32 for plan in plans)
+    assert reader.generated
+
+
+def test_a_short_prompt_gets_through_beside_a_long_one() -> None:
+    scheduler = make_scheduler(num_blocks=1000)
+    scheduler.add(sequence(200))
+    step(scheduler)
+    short = sequence(12, first=1000)
+    scheduler.add(short)
+    step(scheduler)
+    assert short.generated
+
+
+def test_short_prompts_never_starve_a_long_one() -> None:
+    scheduler = make_scheduler(num_blocks=1000)
+    long = sequence(200)
+    scheduler.add(long)
+    for i in range(13):
+        scheduler.add(sequence(12, max_tokens=1, first=1000 * (i + 1)))
+        step(scheduler)
+    assert long.generated
+
+
+def test_a_prompt_advances_even_when_decodes_fill_the_budget() -> None:
+    scheduler = make_scheduler(max_batch_size=8, step_tokens=1)
+    for i in range(4):
+        scheduler.add(sequence(4, max_tokens=50, first=100 * i))
+    for _ in range(4):
+        step(scheduler)
+    assert all(running.generated for running in scheduler.running)
+
+
+def test_sequences_join_and_leave_at_any_step() -> None:
+    scheduler = make_scheduler(max_batch_size=2)
+    brief, other, late = sequence(4, max_tokens=2), sequence(4, first=50), sequence(4, first=90)
+    for each in (brief, other, late):
+        scheduler.add(each)
+    step(scheduler)
+    assert (brief.slot, other.slot, late.slot) == (0, 1, -1)
+    step(scheduler)
+    assert brief.state is SequenceState.FINISHED
+    step(scheduler)
+    assert late.slot == 0
+
+
+def test_the_last_prompt_token_is_always_evaluated() -> None:
+    scheduler = make_scheduler()
+    scheduler.add(sequence(8, max_tokens=1))
+    finish(scheduler)
+    again = sequence(8, max_tokens=1)
+    scheduler.add(again)
+    (chunk,) = scheduler.schedule().chunks
+    assert again.num_cached == 4
+    assert (chunk.num_tokens, chunk.is_last) == (4, True)
+
+
+def test_a_follow_up_takes_prompt_and_answer_from_the_cache() -> None:
+    scheduler = make_scheduler()
+    scheduler.add(sequence(8, max_tokens=9))
+    finish(scheduler)
+    follow_up = Sequence(np.array([*range(8), *[7] * 9, 1, 2, 3], np.int32), 1, BLOCK)
+    scheduler.add(follow_up)
+    scheduler.schedule()
+    assert follow_up.num_cached == 16
+
+
+def test_a_block_is_shared_only_when_it_is_written() -> None:
+    scheduler = make_scheduler(step_tokens=8)
+    scheduler.add(sequence(16))
+    scheduler.schedule()  # planned, but not run
+    twin = sequence(16)
+    scheduler.add(twin)
+    scheduler.schedule()
+    assert twin.num_cached == 0
+
+
+def test_a_sequence_outside_the_cache_neither_takes_nor_leaves_blocks() -> None:
+    scheduler = make_scheduler()
+    scheduler.add(sequence(8, max_tokens=1))
+    finish(scheduler)
+    num_cached = scheduler.blocks.num_cached
+    private = sequence(8, max_tokens=9, uses_cache=False)
+    scheduler.add(private)
+    step(scheduler)
+    assert private.num_cached == 0
+    finish(scheduler)
+    assert scheduler.blocks.num_cached == num_cached
+
+
+def test_a_prompt_whose_logits_are_all_wanted_is_evaluated_whole() -> None:
+    scheduler = make_scheduler()
+    scheduler.add(sequence(16, max_tokens=1))
+    finish(scheduler)
+    wanted = sequence(16, max_tokens=1, wants_all_logits=True)
+    scheduler.add(wanted)
+    (chunk,) = scheduler.schedule().chunks
+    assert chunk.num_tokens == 16
+
+
+def test_followers_wait_for_their_leader_and_share_its_blocks() -> None:
+    scheduler = make_scheduler(step_tokens=8)
+    leader = sequence(18)
+    followers = [sequence(18, leader=leader) for _ in range(3)]
+    for each in (leader, *followers):
+        scheduler.add(each)
+    step(scheduler)
+    assert [follower.state for follower in followers] == [SequenceState.WAITING] * 3
+    step(scheduler)
+    step(scheduler)
+    scheduler.schedule()
+    assert [follower.num_cached for follower in followers] == [16, 16, 16]
+    assert all((follower.block_table[:4] == leader.block_table[:4]).all() for follower in followers)
+
+
+def test_those_who_wait_for_their_leader_block_nobody() -> None:
+    scheduler = make_scheduler(step_tokens=8)
+    leader, stranger = sequence(100), sequence(4, first=500)
+    scheduler.add(leader)
+    scheduler.add(sequence(100, leader=leader))
+    scheduler.add(stranger)
+    scheduler.schedule()
+    assert stranger.state is SequenceState.RUNNING
+
+
+def test_the_youngest_gives_way_when_blocks_run_out_and_resumes() -> None:
+    scheduler = make_scheduler(num_blocks=6)
+    old, young = sequence(8, max_tokens=14), sequence(8, max_tokens=14, first=100)
+    scheduler.add(old)
+    scheduler.add(young)
+    while young.state is not SequenceState.WAITING or not young.generated:
+        step(scheduler)
+    assert old.state is SequenceState.RUNNING
+    assert (len(young.block_table), young.num_computed, young.slot) == (0, 0, -1)
+    kept = len(young.generated)
+    finish(scheduler)
+    assert len(old.generated) == len(young.generated) == 14 > kept
+    scheduler.check()
+
+
+def test_a_preempted_sequence_goes_before_those_who_came_later() -> None:
+    scheduler = make_scheduler(num_blocks=6)
+    for i in range(3):
+        scheduler.add(sequence(8, max_tokens=14, first=100 * i))
+    step(scheduler)
+    assert len(scheduler.running) == 2
+    while len(scheduler.running) == 2:
+        step(scheduler)
+    assert [waiting.number for waiting in scheduler.waiting] == [1, 2]
+
+
+def test_a_lower_priority_waits_for_a_higher_one_and_gives_way_to_it() -> None:
+    scheduler = make_scheduler(num_blocks=6)
+    patient, other = sequence(8, max_tokens=14, priority=1), sequence(8, max_tokens=14, first=100, priority=1)
+    urgent = sequence(8, max_tokens=14, first=200)
+    scheduler.add(patient)
+    step(scheduler)
+    scheduler.add(other)
+    scheduler.add(urgent)
+    step(scheduler)
+    assert (urgent.state, other.state) == (SequenceState.RUNNING, SequenceState.WAITING)
+    while patient.state is SequenceState.RUNNING:
+        step(scheduler)
+    assert urgent.state is SequenceState.RUNNING
+    finish(scheduler)
+    assert len(patient.generated) == len(other.generated) == 14
+
+
+def test_prefixes_are_shared_only_under_the_same_salt() -> None:
+    scheduler = make_scheduler()
+    scheduler.add(sequence(8, max_tokens=1, cache_root=root("mine")))
+    finish(scheduler)
+    cached = {}
+    for salt in ("yours", "mine"):
+        again = sequence(8, max_tokens=1, cache_root=root(salt))
+        scheduler.add(again)
+        finish(scheduler)
+        cached[salt] = again.num_cached
+    assert cached == {"yours": 0, "mine": 4}
+
+
+def test_nobody_overtakes_a_sequence_that_waits_for_blocks() -> None:
+    scheduler = make_scheduler(num_blocks=8)
+    scheduler.add(sequence(16, max_tokens=10))
+    scheduler.schedule()
+    scheduler.add(sequence(16, first=100))
+    small = sequence(1, first=500)
+    scheduler.add(small)
+    scheduler.schedule()
+    assert small.state is SequenceState.WAITING
+
+
+def test_a_sequence_that_no_number_of_blocks_could_hold_is_refused_at_once() -> None:
+    scheduler = make_scheduler(num_blocks=4)
+    with pytest.raises(OutOfBlocks):
+        scheduler.add(sequence(10, max_tokens=7))
+    scheduler.add(sequence(10, max_tokens=6))
+    finish(scheduler)
+
+
+def test_removing_a_waiting_or_running_sequence_frees_everything() -> None:
+    scheduler = make_scheduler(max_batch_size=1)
+    running, waiting = sequence(10, uses_cache=False), sequence(10)
+    scheduler.add(running)
+    scheduler.add(waiting)
+    step(scheduler)
+    for each in (running, waiting, waiting):
+        scheduler.remove(each)
+    assert scheduler.is_idle
+    assert scheduler.blocks.num_free == 64
+    assert scheduler.slots == [None]
+
+
+def test_blocks_that_nobody_answers_for_are_an_error_with_their_number() -> None:
+    scheduler = make_scheduler()
+    scheduler.blocks.allocate(3)
+    with pytest.raises(BlockLeak, match="3 blocks are owned by no sequence"):
+        scheduler.check()
+
+
+def numbers(sequence: Sequence, num_tokens: int) -> list[int]:
+    """One for each token, which depends on it and on all before it."""
+    tokens = sequence.tokens(0, num_tokens).tolist()
+    return [hash(tuple(tokens[: place + 1])) for place in range(num_tokens)]
+
+
+class Traffic(RuleBasedStateMachine):
+    """Anything may be submitted, cancelled and stepped in any order, with too few blocks for all.
+
+    `written` is what a device would hold: for each token a number that depends on it and on all before it. Whatever
+    happens, each sequence must find its own in its blocks.
+    """
+
+    NUM_BLOCKS = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = make_scheduler(self.NUM_BLOCKS, max_batch_size=4, step_tokens=12)
+        self.written = np.zeros((self.NUM_BLOCKS, BLOCK), np.int64)
+        self.live: list[Sequence] = []
+        self.done: list[Sequence] = []
+
+    @rule(
+        prompt=st.lists(st.sampled_from([1, 1, 1, 2]), min_size=1, max_size=24),
+        max_tokens=st.integers(0, 16),
+        uses_cache=st.booleans(),
+        wants_all_logits=st.booleans(),
+        num_choices=st.integers(1, 3),
+        priority=st.integers(0, 1),
+    )
+    def submit(
+        self,
+        prompt: list[int],
+        max_tokens: int,
+        uses_cache: bool,
+        wants_all_logits: bool,
+        num_choices: int,
+        priority: int,
+    ) -> None:
+        leader: Sequence | None = None
+        for _ in range(num_choices):
+            choice = Sequence(
+                np.array(prompt, np.int32),
+                max_tokens,
+                BLOCK,
+                priority=priority,
+                uses_cache=uses_cache,
+                wants_all_logits=wants_all_logits and leader is None,
+                leader=leader,
+            )
+            self.scheduler.add(choice)
+            self.live.append(choice)
+            leader = leader or choice
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if self.live:
+            self.scheduler.remove(self.live.pop(data.draw(st.integers(0, len(self.live) - 1))))
+
+    @rule()
+    def step(self) -> None:
+        plan = self.scheduler.schedule()
+        self._check_plan(plan)
+        for chunk in plan.chunks:
+            self._write(chunk.sequence, chunk.num_tokens)
+        for decoding in plan.decodes:
+            self._write(decoding, 1)
+        run(self.scheduler, plan)
+        finished = [each for each in self.live if each.state is SequenceState.FINISHED]
+        self.done += finished
+        self.live = [each for each in self.live if each not in finished]
+
+    def _check_plan(self, plan: Plan) -> None:
+        planned = [*plan.decodes, *(chunk.sequence for chunk in plan.chunks)]
+        assert len(planned) == len(set(planned)) <= 4
+        assert all(each.state is SequenceState.RUNNING for each in planned)
+        assert num_tokens_of(plan) <= 12
+        if self.scheduler.running:
+            assert self.scheduler.running[0] in planned, "the first in rank stands still"
+        for chunk in plan.chunks:
+            assert chunk.sequence.num_computed % BLOCK == 0
+            assert chunk.num_tokens > 0
+
+    def _write(self, sequence: Sequence, num_tokens: int) -> None:
+        start = sequence.num_computed
+        for position, number in enumerate(numbers(sequence, start + num_tokens)[start:], start):
+            self.written[sequence.block_table[position // BLOCK], position % BLOCK] = number
+
+    @invariant()
+    def books_balance(self) -> None:
+        scheduler, blocks = self.scheduler, self.scheduler.blocks
+        scheduler.check()
+        assert blocks.num_free + blocks.num_cached + blocks.num_owned == self.NUM_BLOCKS
+        assert sorted(each.number for each in self.live) == sorted(
+            each.number for each in (*scheduler.waiting, *scheduler.running)
+        )
+        assert [each for each in scheduler.slots if each] == sorted(scheduler.running, key=lambda each: each.slot)
+
+    @invariant()
+    def every_sequence_finds_its_own(self) -> None:
+        for each in self.scheduler.running:
+            found = self.written[each.block_table].reshape(-1)[: each.num_computed]
+            assert found.tolist() == numbers(each, each.num_computed)
+
+    def teardown(self) -> None:
+        for _ in range(2000):
+            if self.scheduler.is_idle:
+                break
+            self.step()
+        assert self.scheduler.is_idle, "sequences starve"
+        assert self.scheduler.blocks.num_owned == 0
+        assert all(len(each.generated) == each.max_tokens for each in self.done)
+
+
+TestTraffic = Traffic.TestCase
+TestTraffic.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,0 +1,73 @@
+"""All cases, and what came of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.conformance import expectations, recordings, vectors
+from tests.conformance.case import COLUMNS, GOLDEN, Case, Column
+from tests.conformance.deviations import DIALECTS_SERVED, deviation, reason_not_compared
+from tests.conformance.ground import Ground
+from tests.conformance.wire import BadFraming, exchange
+
+
+@functools.cache
+def all_cases() -> Sequence[Case]:
+    """Every case that the golden folder holds, whether it can be run or not."""
+    return (
+        *recordings.load(GOLDEN / "llama-server"),
+        *recordings.load(GOLDEN / "llama-cpp-python"),
+        *expectations.load(GOLDEN / "ollama"),
+        *vectors.load(GOLDEN / "vectors.jsonl"),
+    )
+
+
+def why_not_run(case: Case) -> str | None:
+    """The reason why a case is let off, or None."""
+    if case.dialect not in DIALECTS_SERVED:
+        return f"{case.dialect} is not served yet"
+    return reason_not_compared(case.id)
+
+
+def run(case: Case, ground: Ground) -> list[str]:
+    """What is wrong, one line each; what is meant to be otherwise is left out."""
+    return [problem for problem in differences_found(case, ground) if deviation(case.id, problem) is None]
+
+
+def differences_found(case: Case, ground: Ground) -> list[str]:
+    try:
+        answer = exchange(ground.host, ground.port(case.profile, case.persona), case.request)
+    except LookupError:
+        return [f"nobody plays the profile {case.profile!r} as {case.persona!r}"]
+    except (BadFraming, OSError) as error:
+        return [f"{type(error).__name__}: {error}"]
+    return case.check(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    case: Case
+    problems: Sequence[str]
+
+
+def run_all(ground: Ground) -> Iterator[Outcome]:
+    for case in all_cases():
+        if why_not_run(case) is None:
+            yield Outcome(case, run(case, ground))
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """As Markdown: dialect × column, how many passed of how many."""
+    ran = {outcome.case.dialect for outcome in outcomes}
+    dialects = [dialect for dialect in DIALECTS_SERVED if dialect in ran]
+    header = ["| dialect | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
+    rows = (" | ".join(_cell(outcomes, dialect, column) for column in COLUMNS) for dialect in dialects)
+    return "\n".join([*header, *(f"| {name} | {row} |" for name, row in zip(dialects, rows, strict=True))])
+
+
+def _cell(outcomes: Sequence[Outcome], dialect: str, column: Column) -> str:
+    mine = [outcome for outcome in outcomes if (outcome.case.dialect, outcome.case.column) == (dialect, column)]
+    num_passed = sum(not outcome.problems for outcome in mine)
+    return f"{num_passed}/{len(mine)}" if mine else ""

@@ -1,0 +1,1 @@
+"""Stands here so that pytest puts the folder above on the path: tests import `tests.fakes`."""

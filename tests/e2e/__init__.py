@@ -1,0 +1,1 @@
+"""Real clients, over real sockets, against a real Dragoman process with the embedded model."""

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import socket
+
+import aiohttp
+import pytest
+
+from gateway.app import NoListener, bind, running
+from gateway.config import Listener, parse
+from tests.gateway.conftest import LogLines
+
+
+@pytest.fixture
+def busy_port() -> object:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_busy_port_is_a_warning_and_the_rest_go_on(busy_port: int, log_lines: LogLines) -> None:
+    bound = bind([Listener(port=busy_port, persona="openai"), Listener(port=0, persona="ollama")])
+    for _, sock in bound:
+        sock.close()
+    assert [listener.persona for listener, _ in bound] == ["ollama"]
+    assert [line["event"] for line in log_lines] == [f"port {busy_port} is in use: no openai listener"]
+
+
+def test_no_free_port_at_all_is_an_error(busy_port: int, log_lines: LogLines) -> None:
+    with pytest.raises(NoListener, match=str(busy_port)):
+        bind([Listener(port=busy_port, persona="openai")])
+
+
+async def test_every_listener_answers_every_dialect_with_one_model() -> None:
+    text = """
+    listeners: [{port: 0, persona: openai}, {port: 0, persona: llamacpp}, {port: 0, persona: ollama}]
+    models: {demo: {backend: engine}}
+    """
+    async with running(parse(text, "test", {})) as addresses, aiohttp.ClientSession() as session:
+        assert [address.persona for address in addresses] == ["openai", "llamacpp", "ollama"]
+        for address in addresses:
+            for path, body in (
+                (
+                    "/v1/chat/completions",
+                    {"model": "demo", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1},
+                ),
+                ("/completion", {"prompt": "def", "n_predict": 1}),
+                ("/api/generate", {"model": "demo", "prompt": "def", "options": {"num_predict": 1}}),
+            ):
+                async with session.post(address.url + path, json=body) as response:
+                    assert response.status == 200, await response.text()
+
+
+async def test_the_sockets_are_let_go_at_the_end() -> None:
+    text = "listeners: [{port: 0, persona: openai}]\nmodels: {demo: {backend: engine}}"
+    async with running(parse(text, "test", {})) as addresses:
+        port = addresses[0].port
+    with socket.create_server(("127.0.0.1", port)):
+        pass

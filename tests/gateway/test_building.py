@@ -1,0 +1,44 @@
+"""Every option of a model reaches its backend: one that is changed changes what the backend is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backends.engine.backend import EngineBackend
+from backends.upstream_backend import UpstreamBackend
+from gateway.building import build_backend, engine_options, server_options, vllm_options
+from gateway.config import EngineModel, Model, ServerModel, VllmModel
+
+OTHER: dict[str, Any] = {
+    "folder": "/m", "window": 64, "max_batch_size": 3, "block_size": 8, "num_blocks": 9, "step_tokens": 7,
+    "max_waiting": 5, "step_deadline_s": 4.0, "resume": True, "retries": 3, "env": {"A": "b"}, "setup": "/s.sh",
+    "start_timeout_s": 4.0, "grace_s": 4.0, "hang_s": 4.0, "health_s": 4.0, "max_deaths": 4, "log_lines": 4,
+    "python": "/p", "device": "tt", "args": ("--x",), "listens": "loopback", "urls": ("http://a",), "port": 4242,
+    "model": "other", "speaks": "ollama", "key": "k", "health": "/h", "probe_s": 4.0, "connect_s": 4.0,
+    "first_byte_s": 4.0, "idle_s": 4.0,
+}  # fmt: skip
+ENGINE = EngineModel(backend="engine")
+VLLM = VllmModel(backend="vllm", model="m")
+SERVER = ServerModel(backend="server", command=("run",))
+CASES: list[tuple[Model, Callable[[Any], object], str]] = [
+    (model, options, name)
+    for model, options in ((ENGINE, engine_options), (VLLM, vllm_options), (SERVER, server_options))
+    for name in type(model).model_fields
+    if name not in {*Model.model_fields, "backend"}
+]
+
+
+@pytest.mark.parametrize(("model", "options", "name"), CASES, ids=lambda case: case if isinstance(case, str) else "")
+def test_an_option_reaches_the_backend(model: Model, options: Callable[[Any], object], name: str) -> None:
+    other = ("other",) if name == "command" else OTHER[name]
+    assert getattr(model, name) != other
+    assert options(model.model_copy(update={name: other})) != options(model)
+
+
+def test_the_kind_decides_the_backend() -> None:
+    assert isinstance(build_backend(ENGINE), EngineBackend)
+    assert isinstance(build_backend(VLLM), UpstreamBackend)
+    assert isinstance(build_backend(SERVER), UpstreamBackend)
