@@ -83,6 +83,11 @@ class Backend(Protocol):
     def info(self) -> ModelInfo: ...
 
     @property
+    def log(self) -> Sequence[str]:
+        """The last lines of a worker of ours; none where there is no such worker."""
+        ...
+
+    @property
     def slots(self) -> Sequence[Slot]: ...
 
     async def start(self) -> None:

@@ -70,7 +70,6 @@ class UpstreamBackend:
 
     @property
     def log(self) -> Sequence[str]:
-        """The worker's last lines; none where it isn't ours."""
         return self._source.log
 
     @property

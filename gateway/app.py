@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from adapters.registry import DIALECTS
 from gateway.config import Config, Listener
+from gateway.control import Control, is_loopback
 from gateway.handler import Handler
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
@@ -60,18 +60,12 @@ def build_app(
         models=models,
         counter=counter,
         log_prompts=config.log.prompts,
-        is_local=_is_loopback(host),
+        is_local=is_loopback(host),
     )
     app = web.Application(client_max_size=config.limits.max_body_mib * 2**20)
+    Control(models).add_to(app)
     app.router.add_route("*", "/{path:.*}", handler.handle)
     return app
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @asynccontextmanager

@@ -70,6 +70,10 @@ class EngineBackend:
         return ModelInfo(window=self._options.window or 0, path=str(self._options.folder))
 
     @property
+    def log(self) -> Sequence[str]:
+        return ()
+
+    @property
     def slots(self) -> Sequence[Slot]:
         """As they are in the middle of a step: the engine doesn't stop for who looks."""
         core = self._core

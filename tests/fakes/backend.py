@@ -93,6 +93,7 @@ class ScriptedBackend:
         self.cached_tokens = cached_tokens
         self.pace_s = pace_s
         self.slots = slots
+        self.log: Sequence[str] = ()
         self.requests: list[GenerateRequest] = []
         self.num_closed = 0
 

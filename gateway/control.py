@@ -1,0 +1,104 @@
+"""The gateway's own API, under /gateway/: what an operator asks of it. It speaks no dialect.
+
+Safe by default: it answers this machine alone, and no web page but its own. A page on another site can send a request
+here without being let to read the answer, and one whose name was made to point here (DNS rebinding) even reads it: so
+the caller's address and the Host must be this machine's, and the Origin, where there is one, the same as the Host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from adapters.base import Served
+from adapters.framing import to_json
+from backends.errors import DragomanError, Forbidden, NotFound, UnknownModel
+from gateway.models import ModelRegistry
+
+PREFIX = "/gateway"
+Answer: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Control:
+    """Answers on every listener."""
+
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
+        self.routes: Mapping[tuple[str, str], Answer] = {
+            ("GET", f"{PREFIX}/models"): self._list_models,
+            ("GET", f"{PREFIX}/models/{{model:.+}}/log"): self._log,
+        }
+
+    def add_to(self, app: web.Application) -> None:
+        for (method, path), answer in self.routes.items():
+            app.router.add_route(method, path, _guarded(answer))
+        app.router.add_route("*", PREFIX + "/{path:.*}", _guarded(self._unknown))
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        known = ", ".join(f"{method} {path}" for method, path in self.routes)
+        raise NotFound(f"there is no {request.method} {request.path} here, but {known}".replace(":.+", ""))
+
+    async def _list_models(self, _request: web.Request) -> web.Response:
+        return reply({"models": [_described(served) for served in self._models.all()]})
+
+    async def _log(self, request: web.Request) -> web.Response:
+        """What a worker of ours wrote last, as text."""
+        name = request.match_info["model"]
+        served = self._models.find(name)
+        if served is None:
+            raise UnknownModel(name)
+        return web.Response(text="".join(f"{line}\n" for line in served.backend.log))
+
+
+def reply(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=to_json(value), status=status, content_type="application/json")
+
+
+def _described(served: Served) -> dict[str, Any]:
+    backend = served.backend
+    return {"name": served.name, "aliases": served.aliases, "state": backend.state.value, "phase": backend.phase}
+
+
+def _guarded(answer: Answer) -> Answer:
+    async def answer_if_safe(request: web.Request) -> web.Response:
+        try:
+            if found := danger(request.remote, request.headers):
+                raise Forbidden(found)
+            return await answer(request)
+        except DragomanError as error:
+            return reply({"error": {"message": error.message, "code": error.code}}, error.status)
+
+    return answer_if_safe
+
+
+def danger(remote: str | None, headers: Mapping[str, str]) -> str | None:
+    """Why this caller isn't answered, or None. remote: its address."""
+    if not is_loopback(remote or ""):
+        return f"{PREFIX} answers this machine alone"
+    host = headers.get("Host", "")
+    if not is_loopback(_name_of(host)):
+        return f"{PREFIX} is asked for by the name localhost or its address"
+    origin = headers.get("Origin", f"http://{host}")
+    return None if origin == f"http://{host}" else f"{PREFIX} answers no page of another site"
+
+
+def _name_of(host: str) -> str:
+    """Without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """By name or by address; `::ffff:127.0.0.1` is what a socket for both families says of 127.0.0.1."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
