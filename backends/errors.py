@@ -8,6 +8,8 @@
     │   ├── Unsupported               well-formed, but this model or backend can't honour it
     │   └── PromptTooLong             carries both counts
     ├── Unauthorized 401
+    │   ├── MissingKey
+    │   └── WrongKey                  one that nobody has
     ├── Forbidden 403
     ├── NotFound 404
     │   └── UnknownModel
@@ -97,6 +99,16 @@ class Unauthorized(DragomanError):
     status = 401
     code = "invalid_api_key"
     origin = "request"
+
+
+class MissingKey(Unauthorized):
+    def __init__(self) -> None:
+        super().__init__("an API key is required")
+
+
+class WrongKey(Unauthorized):
+    def __init__(self) -> None:
+        super().__init__("the API key is not valid")
 
 
 class Forbidden(DragomanError):

@@ -16,6 +16,7 @@ from adapters.registry import DIALECTS
 from gateway.config import Config, Listener
 from gateway.control import Control, is_loopback
 from gateway.handler import Handler
+from gateway.keys import KeyRing
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from gateway.routes import RouteTable
@@ -59,6 +60,7 @@ def build_app(
         routes=RouteTable(),
         models=models,
         counter=counter,
+        keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),
         log_prompts=config.log.prompts,
         is_local=is_loopback(host),
     )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from adapters.registry import DIALECTS
@@ -114,6 +114,28 @@ class ServerModel(ServedElsewhere):
 AnyModel = Annotated[EngineModel | VllmModel | ServerModel, Field(discriminator="backend")]
 
 
+class Key(Options):
+    """An API key: written here (or in the environment), or the first line of a file."""
+
+    key: SecretStr | None = Field(default=None, min_length=1)
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Key:
+        if (self.key is None) == (self.file is None):
+            raise PydanticCustomError("source", "give either the key or a file")
+        return self
+
+    def secret(self) -> str:
+        """Raises OSError, and ValueError for a file whose first line is empty."""
+        if self.key is not None:
+            return self.key.get_secret_value()
+        text = Path(self.file or "").expanduser().read_text("utf-8").partition("\n")[0].strip()
+        if not text:
+            raise ValueError("the file's first line is empty")
+        return text
+
+
 class Limits(Options):
     max_body_mib: int = Field(default=64, ge=1)
     load_timeout_s: float = Field(default=600.0, gt=0)
@@ -131,6 +153,7 @@ class Config(Options):
     models: Mapping[str, AnyModel] = Field(min_length=1)
     default_model: str | None = None
     unknown_model: Literal["default", "refuse"] = "default"
+    keys: Mapping[str, Key] = Field(default_factory=dict)
     limits: Limits = Limits()
     log: Log = Log()
 
@@ -152,6 +175,7 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
     except ValidationError as invalid:
         raise document.error(*_complaint(invalid)) from None
     _check_names(config, document)
+    _check_keys(config, document)
     return config
 
 
@@ -168,6 +192,19 @@ def _check_names(config: Config, document: _Document) -> None:
         if listener.persona not in DIALECTS:
             known = ", ".join(DIALECTS)
             raise document.error(("listeners", index, "persona"), f"'{listener.persona}' is none of {known}")
+
+
+def _check_keys(config: Config, document: _Document) -> None:
+    owner: dict[str, str] = {}
+    for name, key in config.keys.items():
+        try:
+            secret = key.secret()
+        except (OSError, ValueError) as error:
+            complaint = error.strerror if isinstance(error, OSError) else str(error)
+            raise document.error(("keys", name, "file"), str(complaint)) from None
+        if secret in owner:
+            raise document.error(("keys", name), f"the same key as keys.{owner[secret]}")
+        owner[secret] = name
 
 
 def _complaint(invalid: ValidationError) -> tuple[Place, str]:
@@ -244,7 +281,8 @@ class _Document:
         expanded = self._variable.sub(lambda found: self._expand(found, place), node.value)
         if expanded == node.value:
             return loader.construct_object(node)
-        return yaml.safe_load(expanded)  # a number that came from the environment is a number
+        resolve: Callable[..., str] = loader.resolve  # a number that came from the environment is a number
+        return loader.construct_object(yaml.ScalarNode(resolve(yaml.ScalarNode, expanded, (True, False)), expanded))
 
     def _expand(self, found: re.Match[str], place: Place) -> str:
         value = self.environment.get(found[1], found[2])

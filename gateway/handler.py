@@ -16,8 +16,10 @@ import structlog
 from aiohttp import web
 
 from adapters.base import Call, Dialect, Exchange, Reply
-from backends.errors import DragomanError, TooLarge
+from backends.errors import DragomanError, MissingKey, TooLarge, WrongKey
 from backends.events import Completion, EventStream
+from gateway.client import Client, identify
+from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
@@ -41,6 +43,7 @@ class Handler:
         routes: RouteTable,
         models: ModelRegistry,
         counter: Counter,
+        keys: KeyRing,
         log_prompts: bool,
         is_local: bool,
     ) -> None:
@@ -49,6 +52,7 @@ class Handler:
         self._routes = routes
         self._models = models
         self._counter = counter
+        self._keys = keys
         self._log_prompts = log_prompts
         self._is_local = is_local
         self._unknown_routes: set[tuple[str, str]] = set()
@@ -66,10 +70,10 @@ class Handler:
             is_local=self._is_local,
             totals=self._counter.totals,
         )
-        client = f"{request.remote} {request.headers.get('User-Agent', '-')}"
-        line = RequestLine(call, client, self._log_prompts)
+        client = identify(request.remote, request.headers, request.query, self._keys)
+        line = RequestLine(call, str(client), self._log_prompts)
         try:
-            response = await self._answer(request, call, line)
+            response = await self._answer(request, call, client, line)
             line.status = response.status
             return response
         except (ConnectionError, asyncio.CancelledError):
@@ -78,7 +82,7 @@ class Handler:
         finally:
             line.write()
 
-    async def _answer(self, request: web.Request, call: Call, line: RequestLine) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
         persona = self._persona
         turned_away = persona.admit(call)
         if turned_away is not None:
@@ -93,7 +97,7 @@ class Handler:
                 return respond(persona.unknown_route(call, nearest), persona, call)
             case Match(route, verb, params):
                 line.route, line.verb, call.params = route, verb, params
-                return await self._perform(request, call, line)
+                return await self._perform(request, call, client, line)
 
     def _report_unknown(self, call: Call, nearest: str | None) -> None:
         route = (call.method, call.path)
@@ -101,11 +105,13 @@ class Handler:
             self._unknown_routes.add(route)
             log.warning("unknown route", method=call.method, path=call.path, nearest=nearest)
 
-    async def _perform(self, request: web.Request, call: Call, line: RequestLine) -> web.StreamResponse:
+    async def _perform(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
         dialect_name, _, verb = line.verb.partition(".")
         dialect = self._dialects[dialect_name]
         try:
-            call.body = await _read(request)
+            if verb not in dialect.public:
+                self._require_key(call, client)
+            call.body = await _read(request)  # not before we know who it is: a body may be large
             outcome = await dialect.verbs[verb](call)
             if isinstance(outcome, Reply):
                 return respond(outcome, dialect, call)
@@ -119,6 +125,11 @@ class Handler:
             log.exception("bug", id=call.id, route=line.route)
             line.error = "the gateway failed: see its log"
             return refuse(DragomanError(line.error), dialect, call)
+
+    def _require_key(self, call: Call, client: Client) -> None:
+        """Raises Unauthorized where the config has keys."""
+        if self._keys and client.key is None:
+            raise WrongKey if any(presented_keys(call.headers, call.query)) else MissingKey
 
     async def _generate(
         self, exchange: Exchange, dialect: Dialect, request: web.Request, call: Call, line: RequestLine

@@ -18,9 +18,11 @@ from backends.errors import (
     InvalidField,
     MalformedBody,
     MissingField,
+    MissingKey,
     NotReady,
     PromptTooLong,
     UnknownModel,
+    WrongKey,
 )
 
 OVERLOADED = 529
@@ -77,6 +79,10 @@ def _message(error: DragomanError) -> str:
             return f"{error.param}: Field required"
         case InvalidField():
             return f"{error.param}: {error.reason}"
+        case MissingKey():
+            return "x-api-key header is required"
+        case WrongKey():
+            return "invalid x-api-key"
         case UnknownModel():
             return f"model: {error.model}"
         case PromptTooLong():

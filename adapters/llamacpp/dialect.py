@@ -85,5 +85,6 @@ DIALECT = Dialect(
     wrong_method=wrong_method,
     preflight=preflight,
     cors=cors,
+    public=frozenset({"health"}),
     headers={"Server": "llama.cpp"},
 )

@@ -62,5 +62,6 @@ DIALECT = Dialect(
     wrong_method=wrong_method,
     preflight=preflight,
     cors=cors,
+    public=frozenset({"root", "version"}),
     admit=admit,
 )

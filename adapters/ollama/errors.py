@@ -15,14 +15,31 @@ from adapters.base import Call, Reply
 from adapters.framing import JSON_UTF8
 from adapters.ollama.body import decode
 from adapters.ollama.json import go_json
-from backends.errors import Busy, DragomanError, Forbidden, InvalidRequest, NotFound, NotReady, PromptTooLong, TooLarge
+from backends.errors import (
+    Busy,
+    DragomanError,
+    Forbidden,
+    InvalidRequest,
+    MissingKey,
+    NotFound,
+    NotReady,
+    PromptTooLong,
+    TooLarge,
+    Unauthorized,
+    WrongKey,
+)
 
 JSON = "application/json"
 
 _BUSY = "server busy, please try again.  maximum pending requests exceeded"
 _STREAMING = ("/api/generate", "/api/chat")
 _ERROR_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
-_ANTHROPIC_TYPES = _ERROR_TYPES | {403: "permission_error", 503: "overloaded_error"}
+_ANTHROPIC_TYPES = _ERROR_TYPES | {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 
 
 class Fault(InvalidRequest):
@@ -36,7 +53,13 @@ class Rejected(InvalidRequest):
 
 
 def message_of(error: DragomanError) -> str:
-    return _BUSY if isinstance(error, Busy) else error.message
+    match error:
+        case Busy():
+            return _BUSY
+        case MissingKey() | WrongKey():
+            return "unauthorized"
+        case _:
+            return error.message
 
 
 def error_reply(error: DragomanError, call: Call) -> Reply:
@@ -79,7 +102,7 @@ def _is_runners(error: DragomanError) -> bool:
     """The handler knows the model, the queue and the fields; what else goes wrong, goes wrong in the runner."""
     if isinstance(error, PromptTooLong):
         return True
-    return not isinstance(error, InvalidRequest | NotFound | Busy | NotReady | Forbidden | TooLarge)
+    return not isinstance(error, InvalidRequest | NotFound | Busy | NotReady | Unauthorized | Forbidden | TooLarge)
 
 
 def _streams(call: Call) -> bool:

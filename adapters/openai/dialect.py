@@ -76,6 +76,7 @@ def make_dialect(store: ResponseStore) -> Dialect:
         wrong_method=wrong_method,
         preflight=preflight,
         cors=cors,
+        public=frozenset({"health", "ping", "version"}),
     )
 
 

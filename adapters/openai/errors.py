@@ -19,9 +19,11 @@ from backends.errors import (
     InvalidField,
     MalformedBody,
     MissingField,
+    MissingKey,
     PromptTooLong,
     UnknownModel,
     Unsupported,
+    WrongKey,
 )
 
 
@@ -36,6 +38,10 @@ def error_object(error: DragomanError) -> dict[str, Any]:
             return _object(f"Invalid value for '{param}': {error.reason}", 400, param, "invalid_value")
         case Unsupported():
             return _object(error.message, 400, param, "unsupported_parameter")
+        case MissingKey():
+            return _object("You didn't provide an API key: send it as `Authorization: Bearer`.", 401)
+        case WrongKey():
+            return _object("Incorrect API key provided.", 401, code=error.code)
         case UnknownModel():
             return _object(f"The model `{error.model}` does not exist.", 404, "model", error.code)
         case PromptTooLong():

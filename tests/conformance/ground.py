@@ -14,13 +14,14 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from adapters.registry import DIALECTS
 from backends.base import Backend, BackendState, Slot
 from backends.errors import BackendFailed, Busy
 from gateway.app import SERVER_OPTIONS, build_app
 from gateway.building import build_backend
-from gateway.config import Config, EngineModel, Limits, Listener
+from gateway.config import Config, EngineModel, Key, Limits, Listener
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from tests.fakes import CUT, INFO, THINKING, WEATHER, Fails, Script, ScriptedBackend, called, said
@@ -41,16 +42,18 @@ class NeverReady(ScriptedBackend):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """models: by name, made anew for each run. refuses: a name that nobody has is an error, not the default model."""
+    """models: by name, made anew for each run. refuses: a name that nobody has is an error, not the default model.
+    keys: the API keys of which one is asked for."""
 
     models: Callable[[], Mapping[str, Backend]]
     refuses: bool = False
     load_timeout_s: float = 60.0
+    keys: tuple[str, ...] = ()
 
 
-def _engine(window: int, batch: int, *, refuses: bool = False) -> Profile:
+def _engine(window: int, batch: int, *, refuses: bool = False, keys: tuple[str, ...] = ()) -> Profile:
     options = EngineModel(backend="engine", window=window, max_batch_size=batch)
-    return Profile(lambda: {"tiny": build_backend(options)}, refuses)
+    return Profile(lambda: {"tiny": build_backend(options)}, refuses, keys=keys)
 
 
 def _scripted(script: Script) -> Profile:
@@ -78,6 +81,7 @@ _BUSY_SLOT = Slot(0, "r", num_prompt_tokens=5, num_generated_tokens=0, num_remai
 PROFILES: Mapping[str, Profile] = {
     "engine": _engine(window=2048, batch=8),
     "strict": _engine(window=2048, batch=8, refuses=True),
+    "keys": _engine(window=2048, batch=2, keys=("sk-test", "sk-test2")),
     "small": _engine(window=256, batch=1),
     "tools": _scripted(WEATHER),
     "two calls": _scripted(_PARIS_TWICE),
@@ -144,6 +148,7 @@ async def _gateway(name: str) -> AsyncIterator[dict[tuple[str, str], int]]:
         listeners=tuple(Listener(port=0, persona=persona) for persona in DIALECTS),
         models={name: EngineModel(backend="engine", aliases=NAMES if name == "tiny" else ()) for name in backends},
         unknown_model="refuse" if profile.refuses else "default",
+        keys={key: Key(key=SecretStr(key)) for key in profile.keys},
         limits=Limits(load_timeout_s=profile.load_timeout_s),
     )
     models, counter = ModelRegistry(config, backends), Counter()

@@ -17,8 +17,8 @@ from tests.conformance.wire import Answer, Request, read_answer
 
 PERSONAS = {"llama-server": "llamacpp", "llama-cpp-python": "llamacpp-python"}
 PROFILES = {
-    "main": "engine", "full": "engine", "embd": "engine", "auth": "engine", "small": "small", "shift": "small",
-    "toolcall": "tools", "think": "thinking", "lcp": "engine", "lcp_embd": "engine", "lcp_auth": "engine",
+    "main": "engine", "full": "engine", "embd": "engine", "auth": "keys", "small": "small", "shift": "small",
+    "toolcall": "tools", "think": "thinking", "lcp": "engine", "lcp_embd": "engine", "lcp_auth": "keys",
 }  # fmt: skip
 """Which of our profiles stands for which of theirs."""
 SPECIAL = {

@@ -18,7 +18,7 @@ DIALECTS = {"llama.cpp": "llamacpp", "llama-cpp-python": "llamacpp-python"}
 PERSONAS = {"llamacpp": "llamacpp", "ollama": "ollama", "copilot-byok": "ollama"}
 PROFILES = {
     "lc-017": "cut",  # some text has to come
-    "lc-033": "no keys",
+    "lc-033": "keys",
     "ol-019": "tools",
     "ol-021": "thinking",
     "ol-028": "strict",
