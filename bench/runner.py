@@ -68,7 +68,7 @@ def decode_s(runner: NumpyRunner, batch_size: int, context: int) -> float:
     tokens = np.arange(batch_size, dtype=np.int32)
     positions = np.full(batch_size, context - 1, np.int32)
     blocks = tables(batch_size, context)
-    return best_s(lambda: runner.decode(tokens, positions, blocks, range(batch_size)))
+    return best_s(lambda: runner.decode(tokens, positions, blocks))
 
 
 def prefill_s(runner: NumpyRunner, num_tokens: int, start: int) -> float:

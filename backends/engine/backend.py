@@ -26,7 +26,7 @@ from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
 from backends.engine.options import EngineOptions
 from backends.engine.runner import Floats, Ints
 from backends.engine.subscription import Subscription
-from backends.errors import BackendFailed, DragomanError, NotReady, PromptTooLong
+from backends.errors import BackendFailed, DragomanError, NotReady, PromptTooLong, Unsupported
 from backends.events import Event, EventStream
 from backends.request import ChatPrompt, GenerateRequest
 
@@ -219,6 +219,8 @@ class EngineBackend:
     async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
         """One after the other, so that who leaves costs no more than the one at work."""
         model, _ = self._ready()
+        if not model.runner.traits.embeds:
+            raise Unsupported("this device computes no embeddings", feature="embeddings")
         vectors, counts = [], []
         for text_or_ids in inputs:
             tokens = await model.encoder.ids_of(text_or_ids)

@@ -115,12 +115,24 @@ class Choice:
         elapsed_s = self.stopwatch.read(now).prefill_s
         return Prefilled(self.index, len(sequence.prompt), sequence.num_cached or 0, sequence.num_computed, elapsed_s)
 
-    def take(self, token_id: int, logprobs: Logprobs | None, now: float) -> SequenceOf[Event]:
-        """What the next token becomes; the last event is a Finished when the answer ends with it."""
-        if self.stopwatch.answered_at is None:
-            self.stopwatch.answered_at = now
+    def accept(self, token_id: int) -> None:
+        """The next token is this one. All that the token after it depends on, but for the grammar."""
         self.sequence.append(token_id)
         self.sampler_row.accept(token_id)
+
+    @property
+    def is_over(self) -> bool:
+        """Does the last token that was accepted end the answer? Others may too, by the text that they complete."""
+        generated = self.sequence.generated
+        if not generated:
+            return False
+        is_stop = generated[-1] in self.ending.stop_ids and len(generated) > self.ending.min_tokens
+        return is_stop or generated[-1] in self.ending.end_ids or len(generated) >= self.sequence.max_tokens
+
+    def take(self, token_id: int, logprobs: Logprobs | None, now: float) -> SequenceOf[Event]:
+        """What the token accepted last becomes; the last event is a Finished when the answer ends with it."""
+        if self.stopwatch.answered_at is None:
+            self.stopwatch.answered_at = now
         if logprobs is not None:
             self._note_logprobs(token_id, logprobs)
         ending = self.ending

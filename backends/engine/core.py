@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 import numpy as np
@@ -19,10 +20,11 @@ from typing_extensions import assert_never
 
 from backends.engine.candidates import NO_TOKEN, Mask
 from backends.engine.choice import Choice
+from backends.engine.device_sampling import device_samplings
 from backends.engine.grammar import Grammar
 from backends.engine.job import Job, Member
 from backends.engine.messages import Cancel, Embed, Message, Publish, Report, Stop, Submit
-from backends.engine.runner import Floats, ModelRunner
+from backends.engine.runner import Floats, Launched, ModelRunner
 from backends.engine.sampler import sample
 from backends.engine.scheduler import Chunk, Plan, Scheduler
 from backends.engine.sequence import Sequence
@@ -34,7 +36,17 @@ PUBLISH_EVERY_S = 0.008
 """Tokens that come faster than anyone sees are told together: to wake every reader costs the interpreter about a tenth
 of a small model's step, which neither thread can spare the other."""
 
+NOTHING_LEFT = "no token can come next: all are banned, or the model's logits are no numbers"
+
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A decode under way, of these sequences."""
+
+    sequences: list[Sequence]
+    launched: Launched
 
 
 class EngineCore:
@@ -64,6 +76,7 @@ class EngineCore:
         self._publish_every_s = publish_every_s
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._embeds: deque[Embed] = deque()
+        self._held: list[Sampled] = []  # tokens that were chosen and not yet told
         self._reports: dict[Job, Report] = {}
         self._is_urgent = False  # someone waits for what is in the reports
         self._published_at = 0.0
@@ -108,9 +121,16 @@ class EngineCore:
     def step(self) -> None:
         self._admit()
         plan = self.scheduler.schedule()
-        ready = self._run(plan)
-        sampled = self._sample(ready)
-        self._postprocess(sampled)
+        ready = self._prefill_all(plan.chunks)
+        if self._runner.traits.is_asynchronous:  # those whose prompt is done join the decode, and nobody waits for it
+            self._hold(self._sample(ready))
+            ready = Ready()
+        launched = self._launch(self._decodable(plan))
+        self._settle()  # what is held of tokens before these, while a device works on them
+        self._read(launched, ready)
+        self._hold(self._sample(ready))
+        if not self._runner.traits.is_asynchronous:
+            self._settle()
         self._publish()
 
     # admit
@@ -142,28 +162,20 @@ class EngineCore:
 
     # run
 
-    def _run(self, plan: Plan) -> Ready:
-        """At most one call of each kind, so that a runner that can't mix prefill and decode never has to."""
+    def _prefill_all(self, chunks: SequenceOf[Chunk]) -> Ready:
+        """At most one call of each kind in a step, so that a runner that can't mix them never has to."""
         ready = Ready()
         if self._embeds:
             self._embed(self._embeds.popleft())
-        if plan.chunks:
+        if chunks:
+            self._settle()
             self._tell()  # before a call that may be long
+            chunks = [chunk for chunk in chunks if chunk.sequence in self.members]
             try:
-                self._prefill(plan.chunks, ready)
+                self._prefill(chunks, ready)
             except Exception as error:
-                self._fail((chunk.sequence for chunk in plan.chunks), error)
-        decodes = self._living(plan.decodes)
-        if decodes:
-            try:
-                self._decode(decodes, ready)
-            except Exception as error:
-                self._fail(decodes, error)
+                self._fail((chunk.sequence for chunk in chunks), error)
         return ready
-
-    def _living(self, sequences: list[Sequence]) -> list[Sequence]:
-        """Without those whose request has failed earlier in this step."""
-        return [sequence for sequence in sequences if sequence in self.members]
 
     def _embed(self, embed: Embed) -> None:
         """One a step, so that the others' tokens wait no longer than for that."""
@@ -172,7 +184,7 @@ class EngineCore:
         except Exception as error:
             embed.reply(_failure(error))
 
-    def _prefill(self, chunks: list[Chunk], ready: Ready) -> None:
+    def _prefill(self, chunks: SequenceOf[Chunk], ready: Ready) -> None:
         began_at = self._clock()
         for chunk in chunks:
             self.members[chunk.sequence].choice.stopwatch.schedule(began_at)
@@ -193,17 +205,46 @@ class EngineCore:
             self._report(sequence, choice.take_prompt(start, logits, chunk.is_last, now))
             self._is_urgent = True
 
-    def _decode(self, sequences: list[Sequence], ready: Ready) -> None:
-        logits = self._runner.decode(
-            np.array([sequence.generated[-1] for sequence in sequences], np.int32),
-            np.array([sequence.num_computed for sequence in sequences], np.int32),
-            [sequence.block_table for sequence in sequences],
-            [sequence.slot for sequence in sequences],
-        )
-        for sequence in sequences:
-            self.scheduler.advance(sequence, 1)
-        ready.sequences += sequences
-        ready.logits.append(logits)
+    def _decodable(self, plan: Plan) -> list[Sequence]:
+        """Those whose newest token is to be evaluated, without those that have failed in this step."""
+        if not self._runner.traits.is_asynchronous:
+            return [sequence for sequence in plan.decodes if sequence in self.members]
+        sequences = [*plan.decodes, *(chunk.sequence for chunk in plan.chunks if chunk.is_last)]
+        return [each for each in sequences if each in self.members and not self.members[each].choice.is_over]
+
+    def _launch(self, sequences: list[Sequence]) -> _Flight | None:
+        if not sequences:
+            return None
+        choices = [self.members[sequence].choice for sequence in sequences]
+        try:
+            launched = self._runner.launch(
+                np.array([sequence.generated[-1] for sequence in sequences], np.int32),
+                np.array([sequence.num_computed for sequence in sequences], np.int32),
+                [sequence.block_table for sequence in sequences],
+                [sequence.slot for sequence in sequences],
+                device_samplings(choices, self._runner.traits.sampling),
+            )
+        except Exception as error:
+            self._fail(sequences, error)
+            return None
+        return _Flight(sequences, launched)
+
+    def _read(self, flight: _Flight | None, ready: Ready) -> None:
+        """Waits. What came for a sequence that has ended meanwhile is dropped."""
+        if flight is None:
+            return
+        try:
+            decoded = flight.launched()
+        except Exception as error:
+            self._fail(flight.sequences, error)
+            return
+        for sequence in flight.sequences:
+            if sequence in self.members:
+                self.scheduler.advance(sequence, 1)
+        ready.sequences += flight.sequences
+        if decoded.logits is not None:
+            ready.logits.append(decoded.logits)
+        ready.tokens = decoded.tokens
 
     # sample
 
@@ -213,6 +254,8 @@ class EngineCore:
         if not ready.sequences:
             return Sampled()
         choices = [self.members[sequence].choice for sequence in ready.sequences]
+        if ready.tokens is not None:
+            return Sampled(choices, ready.tokens.tolist(), [None] * len(choices))
         (logits,) = ready.logits
         try:
             masks = [None if choice.grammar is None else self._mask(choice.grammar, choice) for choice in choices]
@@ -229,7 +272,26 @@ class EngineCore:
             self._fail([choice.sequence], error)
             return None
 
-    # postprocess
+    # settle
+
+    def _hold(self, sampled: Sampled) -> None:
+        """The sequences go on with these tokens, whatever becomes of them."""
+        if not sampled.choices:
+            return
+        for choice, token_id in zip(sampled.choices, sampled.tokens, strict=True):
+            if token_id == NO_TOKEN:
+                self._fail([choice.sequence], RuntimeError(NOTHING_LEFT))
+            else:
+                choice.accept(token_id)
+        self._held.append(sampled)
+
+    def _settle(self) -> None:
+        """What is held becomes text, ends and reports, and is told."""
+        if self._held:
+            held, self._held = self._held, []
+            for sampled in held:
+                self._postprocess(sampled)
+            self._publish()
 
     def _postprocess(self, sampled: Sampled) -> None:
         now = self._clock()
@@ -238,8 +300,6 @@ class EngineCore:
             if sequence not in self.members:  # another choice of its request has just failed
                 continue
             try:
-                if token_id == NO_TOKEN:
-                    raise RuntimeError("no token can come next: all are banned, or the model's logits are no numbers")
                 self._report(sequence, choice.take(token_id, found, now))
             except Exception as error:
                 self._fail([sequence], error)

@@ -22,7 +22,7 @@ from backends.engine.sampler_row import SamplerRow
 from backends.engine.sequence import Sequence
 from backends.engine.token_logprobs import PromptLogprobs
 from backends.engine.tokenizer import Tokenizer
-from backends.errors import InvalidField, PromptTooLong
+from backends.errors import InvalidField, PromptTooLong, Unsupported
 from backends.request import GenerateRequest
 
 NEVER = 2**62
@@ -44,10 +44,12 @@ class _Sampling:
     bias: LogitBias
     breakers: Breakers
     seed: int
+    is_seeded: bool
 
 
 class Intake:
-    """defaults: the model's own sampling. window: tokens of prompt and answer together."""
+    """defaults: the model's own sampling. window: tokens of prompt and answer together. gives_all_logits: the runner
+    does, of a prompt."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Intake:
         window: int,
         block_size: int,
         num_logits: int,
+        gives_all_logits: bool,
     ) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
@@ -65,12 +68,15 @@ class Intake:
         self._window = window
         self._block_size = block_size
         self._num_logits = num_logits
+        self._gives_all_logits = gives_all_logits
         self._breakers = BreakerTable(tokenizer.texts, self._encode_plain)
 
     async def job(self, request: GenerateRequest) -> Job:
         """Candidate i of prompt p is choice `p * num_candidates + i`. Raises InvalidRequest and its kin."""
         if num_candidates(request) < request.n:
             raise InvalidField("best_of", f"must be at least n, which is {request.n}", request.best_of)
+        if request.prompt_logprobs is not None and not self._gives_all_logits:
+            raise Unsupported("this device gives no log-probabilities of a prompt", feature="prompt_logprobs")
         if request.reasoning and not self._encoder.template.supports_thinking:
             request.ignored.append("reasoning")
         sampling = await self._sampling(request)
@@ -89,6 +95,7 @@ class Intake:
             bias=LogitBias.resolve(wanted.logit_bias, self._encode_plain, self._num_logits),
             breakers=await asyncio.to_thread(self._breakers.resolve, wanted.dry.breakers) if wanted.dry else {},
             seed=secrets.randbits(63) if wanted.seed is None else wanted.seed & MAX_SEED,
+            is_seeded=wanted.seed is not None,
         )
 
     def _candidates(
@@ -141,6 +148,7 @@ class Intake:
             sampling.resolved,
             encoded.ids,
             sampling.seed + i,
+            is_seeded=sampling.is_seeded,
             bias=sampling.bias,
             breakers=sampling.breakers,
             end_ids=sorted({*encoded.end_ids, *own_ends}),

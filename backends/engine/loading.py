@@ -14,7 +14,7 @@ from backends.engine.model_info import read_model_info
 from backends.engine.numpy_runner import NumpyRunner
 from backends.engine.options import EngineOptions
 from backends.engine.prompt_encoder import PromptEncoder
-from backends.engine.runner import ModelRunner
+from backends.engine.runner import ModelRunner, Traits
 from backends.engine.scheduler import Scheduler
 from backends.engine.tokenizer import Tokenizer
 from backends.errors import BackendFailed
@@ -62,7 +62,7 @@ def _load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], 
     runner.allocate_kv(num_blocks, options.block_size)
     say("preparing templates and grammars")
     encoder = PromptEncoder(tokenizer, runner.vocab_size)
-    info = _described(known, window, tokenizer, encoder)
+    info = _described(known, window, tokenizer, encoder, runner.traits)
     return LoadedModel(
         tokenizer=tokenizer,
         encoder=encoder,
@@ -73,6 +73,7 @@ def _load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], 
             window=window,
             block_size=options.block_size,
             num_logits=runner.vocab_size,
+            gives_all_logits=runner.traits.gives_all_logits,
         ),
         runner=runner,
         scheduler=Scheduler(
@@ -80,16 +81,19 @@ def _load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], 
             block_size=options.block_size,
             max_batch_size=options.max_batch_size,
             step_tokens=options.step_tokens,
+            traits=runner.traits,
         ),
         info=info,
     )
 
 
-def _described(known: ModelInfo, window: int, tokenizer: Tokenizer, encoder: PromptEncoder) -> ModelInfo:
+def _described(
+    known: ModelInfo, window: int, tokenizer: Tokenizer, encoder: PromptEncoder, traits: Traits
+) -> ModelInfo:
     template = encoder.template
     capabilities = {
         "completion": True,
-        "embedding": True,
+        "embedding": traits.embeds,
         "insert": encoder.infill is not None,
         "tools": template.supports_tools,
         "thinking": template.supports_thinking,
@@ -97,7 +101,7 @@ def _described(known: ModelInfo, window: int, tokenizer: Tokenizer, encoder: Pro
     return replace(
         known,
         window=window,
-        pooling="mean",
+        pooling="mean" if traits.embeds else "",
         capabilities=frozenset(name for name, is_there in capabilities.items() if is_there),
         chat_template=template.source,
         bos_token=tokenizer.bos_token,

@@ -22,7 +22,7 @@ from backends.engine.attention_plan import Indices, Queries
 from backends.engine.llama import Batch, KvCache, Llama
 from backends.engine.llama_config import read_config
 from backends.engine.llama_loader import load_llama
-from backends.engine.runner import Floats, Ints, PrefillRow
+from backends.engine.runner import Decoded, DeviceSampling, Floats, Ints, Launched, PrefillRow, Traits
 from backends.engine.weights import Weights
 
 _MAX_TOKENS = 256  # of a batch: more are no faster, and their activations leave the cache
@@ -61,6 +61,7 @@ class NumpyRunner:
         self.vocab_size = network.config.vocab_size
         self.window = network.config.window
         self.max_batch_size = max_batch_size
+        self.traits = Traits()
         self.tiling = network.tiling
         self._network = network
         self._cache: KvCache | None = None
@@ -82,8 +83,19 @@ class NumpyRunner:
                 logits[row_id].append(part)
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in logits]
 
-    def decode(self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints], slots: Sequence[int]) -> Floats:
-        del slots  # what a sequence leaves behind is in its blocks alone
+    def launch(
+        self,
+        tokens: Ints,
+        positions: Ints,
+        block_tables: Sequence[Ints],
+        slots: Sequence[int],
+        samplings: Sequence[DeviceSampling] | None,
+    ) -> Launched:
+        del slots, samplings  # what a sequence leaves behind is in its blocks alone
+        return lambda: Decoded(self.decode(tokens, positions, block_tables))
+
+    def decode(self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints]) -> Floats:
+        """[B, vocab_size], as `launch` has it."""
         cache = self._allocated()
         by_length = np.argsort(positions, kind="stable")
         batch = _decode_batch(tokens[by_length], positions[by_length], [block_tables[i] for i in by_length], cache)

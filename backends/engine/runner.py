@@ -6,15 +6,21 @@ there. All calls come from the engine's one thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from backends.engine.padding import Padding
+
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float32]
+
+SamplingPlace: TypeAlias = Literal["host", "auto", "device"]
+"""Where tokens are chosen. host: never on the device. auto: there, where it gives exactly what is asked for.
+device: there, if need be with what it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +39,54 @@ class PrefillRow:
     all_logits: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceSampling:
+    """How a token is chosen where the logits are: the top_k likeliest at this temperature, of these the likeliest that
+    make up top_p. temperature 0: the likeliest of all."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a decode of B sequences brought: logits [B, vocab_size], or tokens [B] that the device chose itself."""
+
+    logits: Floats | None = None
+    tokens: Ints | None = None
+
+
+Launched: TypeAlias = Callable[[], Decoded]
+"""A decode under way; calling it waits for the end. Called once, before anything else is asked of the runner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How a runner differs from one that computes in the engine's thread and can do everything.
+
+    is_asynchronous: a device computes after `launch` has returned; what the engine does until it reads costs no time.
+    padding: what a prefill really evaluates. resumes: a prefill may start behind tokens that are in the cache.
+    shares_blocks: a block may serve several sequences. sampling: may it choose tokens itself? See device_sampling.py.
+    gives_all_logits: of every token of a prompt. embeds: `embed` works.
+    """
+
+    is_asynchronous: bool = False
+    padding: Padding = field(default_factory=Padding)
+    resumes: bool = True
+    shares_blocks: bool = True
+    sampling: SamplingPlace = "host"
+    gives_all_logits: bool = True
+    embeds: bool = True
+
+
 class ModelRunner(Protocol):
     """window: the most tokens that a sequence may have. max_batch_size: the most sequences in a decode."""
 
     vocab_size: int
     window: int
     max_batch_size: int
+    traits: Traits
 
     def allocate_kv(self, num_blocks: int, block_size: int) -> None:
         """Make room for num_blocks blocks of block_size tokens; called once, before anything is run."""
@@ -48,10 +96,18 @@ class ModelRunner(Protocol):
         """Evaluate the chunks; for each row its logits, [1, vocab_size] or (all_logits) [n, vocab_size]."""
         ...
 
-    def decode(self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints], slots: Sequence[int]) -> Floats:
-        """One step for each of B sequences → logits [B, vocab_size].
+    def launch(
+        self,
+        tokens: Ints,
+        positions: Ints,
+        block_tables: Sequence[Ints],
+        slots: Sequence[int],
+        samplings: Sequence[DeviceSampling] | None,
+    ) -> Launched:
+        """Begin one step for each of B sequences.
 
-        tokens [B]: each sequence's newest token; positions [B]: where it goes, counted from 0.
+        tokens [B]: each sequence's newest token; positions [B]: where it goes, counted from 0. samplings: how the
+        tokens that follow may be chosen on the device; None: the logits are needed.
         """
         ...
 

@@ -20,8 +20,8 @@ NUM_DRAWS = 64
 class SamplerRow:
     """prompt [n]. seed: 0 or more; the same seed gives the same choices whoever else is in the batch, because the
     random numbers belong to the place in the answer: they are neither drawn nor moved on by sampling, only by accept.
-    end_ids: tokens that may not come before min_tokens tokens did (with a number never reached: ignore EOS); a client
-    may have named some that the model doesn't have.
+    is_seeded: a client gave it. end_ids: tokens that may not come before min_tokens tokens did (with a number never
+    reached: ignore EOS); a client may have named some that the model doesn't have.
     """
 
     def __init__(
@@ -30,12 +30,14 @@ class SamplerRow:
         prompt: Ints,
         seed: int,
         *,
+        is_seeded: bool = False,
         bias: LogitBias | None = None,
         breakers: Breakers | None = None,
         end_ids: Sequence[int] = (),
         min_tokens: int = 0,
     ) -> None:
         self.sampling = sampling
+        self.is_seeded = is_seeded
         self.method = sampling.method
         self.plan = sampling.plan
         self.bias = bias if bias is not None and len(bias.tokens) else None

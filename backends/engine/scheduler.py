@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks
+from backends.engine.runner import Traits
 from backends.engine.sequence import Sequence, SequenceState
 
 _by_rank = attrgetter("rank")
@@ -39,12 +40,22 @@ class Plan:
 
 
 class Scheduler:
-    """step_tokens: the most tokens that a step evaluates; but a waiting prompt always gets one block."""
+    """step_tokens: the most tokens that a step evaluates; but a waiting prompt always gets one block. traits: what the
+    runner can do: on a device that pads its prefills their whole lengths count, and decodes, which run apart, don't."""
 
-    def __init__(self, blocks: BlockManager, *, block_size: int, max_batch_size: int, step_tokens: int) -> None:
+    def __init__(
+        self,
+        blocks: BlockManager,
+        *,
+        block_size: int,
+        max_batch_size: int,
+        step_tokens: int,
+        traits: Traits | None = None,
+    ) -> None:
         self.blocks = blocks
         self.block_size = block_size
         self.step_tokens = step_tokens
+        self.traits = traits or Traits()
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.slots: list[Sequence | None] = [None] * max_batch_size
@@ -77,7 +88,8 @@ class Scheduler:
         self._make_room()
         self._admit()
         decodes = [sequence for sequence in self.running if not sequence.is_prefilling]
-        return Plan(self._share(max(self.step_tokens - len(decodes), self.block_size)), decodes)
+        num_beside = 0 if self.traits.padding.smallest else len(decodes)
+        return Plan(self._share(self.step_tokens - num_beside), decodes)
 
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more tokens are really in the sequence's blocks: those that they fill may now be shared."""
@@ -134,7 +146,8 @@ class Scheduler:
 
     def _open(self, sequence: Sequence) -> None:
         """Blocks for all its tokens and one more, so that it isn't preempted as soon as it decodes."""
-        may_share = sequence.uses_cache and not (sequence.wants_all_logits and not sequence.generated)
+        may_share = self.traits.shares_blocks and sequence.uses_cache
+        may_share = may_share and not (sequence.wants_all_logits and not sequence.generated)
         num_shareable = (sequence.num_tokens - 1) // self.block_size if may_share else 0  # the last is always computed
         num_blocks = sequence.blocks_for(sequence.num_tokens + 1)
         blocks, num_shared = self.blocks.open(sequence.block_hashes(num_shareable), num_blocks)
@@ -154,19 +167,26 @@ class Scheduler:
         pending = [sequence for sequence in self.running if sequence.is_prefilling]
         if not pending:
             return []
+        padded = self.traits.padding.padded
+        least = padded(self.block_size)
+        budget = max(budget, least)
         first, others = pending[0], sorted(pending[1:], key=_by_pending)
-        kept = min(first.num_pending, max(budget // 2, self.block_size))
+        kept = min(padded(first.num_pending), max(budget // 2, least))
         chunks, room = self._fill(others, budget - kept)
-        return self._fill([first], kept + room)[0] + chunks
+        room += kept
+        if not self.traits.resumes:
+            room = max(room, padded(first.num_pending))  # it is evaluated whole, whatever that takes
+        return self._fill([first], room)[0] + chunks
 
     def _fill(self, sequences: SequenceOf[Sequence], room: int) -> tuple[list[Chunk], int]:
         """Chunks for as many as fit, and the room that is left. Only a last chunk may end within a block."""
+        padding = self.traits.padding
         chunks: list[Chunk] = []
         for sequence in sequences:
             pending = sequence.num_pending
-            num_tokens = pending if pending <= room else room - room % self.block_size
-            if num_tokens == 0:
+            num_tokens = padding.fitting(pending, room, self.block_size)
+            if num_tokens == 0 or (num_tokens < pending and not self.traits.resumes):
                 break
             chunks.append(Chunk(sequence, num_tokens, is_last=num_tokens == pending))
-            room -= num_tokens
+            room -= padding.padded(num_tokens)
         return chunks, room

@@ -17,19 +17,21 @@ from backends.engine.sequence import Sequence
 
 @dataclass(slots=True)
 class Ready:
-    """Sequences whose next token can be sampled, and arrays of their logits, one row each, in the same order."""
+    """Sequences whose next token can be sampled, and arrays of their logits, one row each, in the same order; or, in
+    place of these, the tokens that a device has chosen."""
 
     sequences: list[Sequence] = field(default_factory=list)
     logits: list[Floats] = field(default_factory=list)
+    tokens: Ints | None = None
 
     def only(self, is_wanted: Callable[[Sequence], bool]) -> Ready:
         """Some of them, and their logits in one array."""
-        logits = self.logits[0] if len(self.logits) == 1 else np.concatenate(self.logits)
         wanted = [is_wanted(sequence) for sequence in self.sequences]
-        if all(wanted):
-            return Ready(self.sequences, [logits])
         kept = [sequence for sequence, is_in in zip(self.sequences, wanted, strict=True) if is_in]
-        return Ready(kept, [logits[wanted]])
+        if self.tokens is not None:
+            return Ready(kept, tokens=self.tokens[wanted])
+        logits = self.logits[0] if len(self.logits) == 1 else np.concatenate(self.logits)
+        return Ready(kept, [logits if all(wanted) else logits[wanted]])
 
 
 @dataclass(slots=True)

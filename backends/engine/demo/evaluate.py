@@ -58,7 +58,7 @@ class Judge:
             if end in text or best in self.tokenizer.eos_token_ids:
                 break
             newest, where = np.array([best], np.int32), np.array([position], np.int32)
-            best = int(self.runner.decode(newest, where, [self.table], [0])[0].argmax())
+            best = int(self.runner.decode(newest, where, [self.table])[0].argmax())
         return text.partition(end)[0]
 
 

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from backends.engine.runner import Floats, Ints, PrefillRow
+from backends.engine.runner import Decoded, DeviceSampling, Floats, Ints, Launched, PrefillRow, Traits
 
 
 class FakeRunner:
@@ -26,6 +26,7 @@ class FakeRunner:
         self.vocab_size = vocab_size
         self.window = window
         self.max_batch_size = max_batch_size
+        self.traits = Traits()
         self.likes: dict[int, float] = {}
         self.faults: dict[str, list[Exception]] = {"prefill": [], "decode": [], "embed": []}
         self._permits: threading.Semaphore | None = None
@@ -59,6 +60,16 @@ class FakeRunner:
             self._write(row.block_table, position, token)
         first = row.start if row.all_logits else stop - 1
         return np.stack([self._logits(row.block_table, position) for position in range(first, stop)])
+
+    def launch(
+        self,
+        tokens: Ints,
+        positions: Ints,
+        block_tables: Sequence[Ints],
+        slots: Sequence[int],
+        samplings: Sequence[DeviceSampling] | None,
+    ) -> Launched:
+        return lambda: Decoded(self.decode(tokens, positions, block_tables, slots))
 
     def decode(self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints], slots: Sequence[int]) -> Floats:
         self._begin("decode", len(tokens))

@@ -74,6 +74,7 @@ def say(to: Choice, *words: str | int, seconds: float = 0.0) -> list[Event]:
     tokens = [token for word in words for token in ([word] if isinstance(word, int) else _encode(word))]
     events: list[Event] = []
     for place, token in enumerate(tokens):
+        to.accept(token)
         events += to.take(token, None, place * seconds)
         if events and isinstance(events[-1], Finished):
             break
@@ -163,6 +164,7 @@ def test_logprobs_stay_with_their_tokens_when_text_is_held_back() -> None:
     events: list[Event] = []
     for token in _encode("abcx"):
         found = Logprobs(-float(token), np.array([token, 0], np.int32), np.array([-1.0, -2.0], np.float32))
+        each.accept(token)
         events += each.take(token, found, 0.0)
     texts = [event for event in events if isinstance(event, Text)]
     assert text_of(events) == "abcx"
@@ -176,6 +178,7 @@ def test_a_ranked_choice_knows_its_mean_logprob_without_telling_it() -> None:
     each = choice(is_ranked=True)
     none = np.zeros(0, np.int32)
     for value in (-1.0, -3.0):
+        each.accept(_encode("a")[0])
         (event,) = each.take(_encode("a")[0], Logprobs(value, none, none.astype(np.float32)), 0.0)
         assert isinstance(event, Text)
         assert event.logprobs == ()

@@ -57,9 +57,7 @@ def prefill(runner: NumpyRunner, tokens: Ints, blocks: Ints, start: int = 0) -> 
 
 def decode(runner: NumpyRunner, tokens: Ints, blocks: Ints, start: int) -> Floats:
     """One after the other, from the cache as it is."""
-    steps = [
-        runner.decode(tokens[i : i + 1], np.array([start + i], np.int32), [blocks], [0])[0] for i in range(len(tokens))
-    ]
+    steps = [runner.decode(tokens[i : i + 1], np.array([start + i], np.int32), [blocks])[0] for i in range(len(tokens))]
     return np.stack(steps)
 
 
@@ -135,7 +133,7 @@ def test_a_sequence_gives_the_same_bits_alone_and_among_31_others(model: Path, l
     heads = [PrefillRow(tokens[:-1], 0, blocks, 0) for tokens, blocks in zip(prompts, tables, strict=True)]
     runner.prefill([row for row in heads if len(row.tokens)])
     last = np.array([tokens[-1] for tokens in prompts], np.int32)
-    together = runner.decode(last, np.array(lengths, np.int32) - 1, tables, range(len(lengths)))
+    together = runner.decode(last, np.array(lengths, np.int32) - 1, tables)
     assert_same(together, np.stack(alone), runner)
 
 

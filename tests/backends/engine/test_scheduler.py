@@ -11,14 +11,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks, root
+from backends.engine.padding import Padding
+from backends.engine.runner import Traits
 from backends.engine.scheduler import Plan, Scheduler
 from backends.engine.sequence import Sequence, SequenceState
 
 BLOCK = 4
 
 
-def make_scheduler(num_blocks: int = 64, max_batch_size: int = 8, step_tokens: int = 32) -> Scheduler:
-    return Scheduler(BlockManager(num_blocks), block_size=BLOCK, max_batch_size=max_batch_size, step_tokens=step_tokens)
+def make_scheduler(
+    num_blocks: int = 64, max_batch_size: int = 8, step_tokens: int = 32, traits: Traits | None = None
+) -> Scheduler:
+    return Scheduler(
+        BlockManager(num_blocks),
+        block_size=BLOCK,
+        max_batch_size=max_batch_size,
+        step_tokens=step_tokens,
+        traits=traits,
+    )
 
 
 def sequence(num_prompt_tokens: int, max_tokens: int = 8, first: int = 0, **options: Any) -> Sequence:
@@ -402,3 +412,37 @@ class Traffic(RuleBasedStateMachine):
 
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+# devices that can't do everything
+
+PADDED = Padding(smallest=8, second=32)
+
+
+def test_padding_counts_and_chunks_fill_their_lengths() -> None:
+    scheduler = make_scheduler(num_blocks=1000, traits=Traits(padding=PADDED))
+    scheduler.add(sequence(100, first=1000))
+    assert [chunk.num_tokens for chunk in scheduler.schedule().chunks] == [32]
+    scheduler.add(sequence(5, first=2000))
+    scheduler.add(sequence(5, first=3000))
+    scheduler.add(sequence(5, first=4000))
+    padded = [PADDED.padded(chunk.num_tokens) for chunk in scheduler.schedule().chunks]
+    assert padded == [8, 8, 8]  # half of the step is the first prompt's, of which a length of 8 fits
+
+
+def test_decodes_take_nothing_from_a_padded_prefill() -> None:
+    scheduler = make_scheduler(num_blocks=1000, traits=Traits(padding=PADDED))
+    for i in range(4):
+        scheduler.add(sequence(4, max_tokens=100, first=100 * i))
+        step(scheduler)
+    scheduler.add(sequence(100, first=1000))
+    assert [chunk.num_tokens for chunk in scheduler.schedule().chunks] == [32]
+
+
+def test_a_prompt_is_evaluated_whole_where_none_can_be_resumed() -> None:
+    scheduler = make_scheduler(num_blocks=1000, traits=Traits(padding=PADDED, resumes=False, shares_blocks=False))
+    for first in (0, 1000, 0):
+        scheduler.add(sequence(100, first=first))
+    plans = [step(scheduler) for _ in range(3)]
+    assert [[chunk.num_tokens for chunk in plan.chunks] for plan in plans] == [[100]] * 3
+    assert all(each.num_cached == 0 for each in scheduler.running)
