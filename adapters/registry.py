@@ -10,7 +10,8 @@ from adapters.llamacpp import dialect as llamacpp
 from adapters.llamacpp_python import dialect as llamacpp_python
 from adapters.ollama import dialect as ollama
 from adapters.openai import dialect as openai
+from adapters.tgi import dialect as tgi
 
 DIALECTS: Mapping[str, Dialect] = {
-    module.DIALECT.name: module.DIALECT for module in (openai, llamacpp, llamacpp_python, ollama, anthropic)
+    module.DIALECT.name: module.DIALECT for module in (openai, llamacpp, llamacpp_python, ollama, anthropic, tgi)
 }

@@ -64,6 +64,7 @@ PASTE = {
     "llamacpp-python": "clients of llama-cpp-python: base URL {url}/v1",
     "anthropic": "Claude Code and Anthropic's SDKs: ANTHROPIC_BASE_URL={url}",
     "ollama": "Copilot, Open WebUI, Twinny, Zed as Ollama: host {url}",
+    "tgi": "clients of Hugging Face's TGI, InferenceClient: base URL {url}",
 }
 
 
@@ -75,7 +76,7 @@ def banner(addresses: Sequence[Address]) -> str:
 
 
 def route_table(routes: Sequence[Route]) -> str:
-    """As Markdown: what README.md shows. One row for each verb; the last column is for listeners that differ."""
+    """As Markdown: what docs/routes.md shows. One row for each verb; the last column is for listeners that differ."""
     paths: dict[tuple[str, str, str], list[str]] = {}
     for route in routes:
         others = ", ".join([*route.personas.values(), *route.headers.values()])

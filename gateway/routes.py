@@ -49,10 +49,10 @@ def _by_persona(verbs: Mapping[str, str]) -> Mapping[str, str]:
 ROUTES: tuple[Route, ...] = (
     # OpenAI, whose paths other servers speak with an accent of their own
     *_post("/v1/chat/completions", "/chat/completions", verb="openai.chat",
-           llamacpp="llamacpp.chat", ollama="ollama.chat_v1", llamacpp_python="llamacpp-python.chat"),
+           llamacpp="llamacpp.chat", ollama="ollama.chat_v1", llamacpp_python="llamacpp-python.chat", tgi="tgi.chat"),
     *_post("/v1/completions", verb="openai.completions",
            llamacpp="llamacpp.completions", ollama="ollama.completions_v1",
-           llamacpp_python="llamacpp-python.completions"),
+           llamacpp_python="llamacpp-python.completions", tgi="tgi.completions"),
     # the longer pattern first: a model's name may have slashes in it
     *_post("/v1/engines/{model}/chat/completions", "/engines/{model}/chat/completions",
            "/openai/deployments/{model}/chat/completions", verb="openai.chat"),
@@ -75,7 +75,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/v1/responses/{id}", "openai.response_delete"),
     *_post("/v1/edits", "/edits", verb="openai.edits"),
     *_get("/v1/models", "/models", verb="openai.models", headers={"anthropic-version": "anthropic.models"},
-          llamacpp="llamacpp.models", ollama="ollama.models_v1", llamacpp_python="llamacpp-python.models"),
+          llamacpp="llamacpp.models", ollama="ollama.models_v1", llamacpp_python="llamacpp-python.models",
+          tgi="tgi.models"),
     *_get("/v1/models/{model}", "/models/{model}", verb="openai.model",
           headers={"anthropic-version": "anthropic.model"}, ollama="ollama.model_v1"),
     *_get("/v1/engines", "/engines", verb="openai.engines"),
@@ -84,7 +85,7 @@ ROUTES: tuple[Route, ...] = (
     # seen to post to), /vi/completion how its user wrote it
     *_post("/completion", "/completions", "/v1/completion", "/vi/completion", verb="llamacpp.completion"),
     *_post("/infill", verb="llamacpp.infill"),
-    *_post("/tokenize", verb="llamacpp.tokenize", openai="openai.tokenize"),
+    *_post("/tokenize", verb="llamacpp.tokenize", openai="openai.tokenize", tgi="tgi.tokenize"),
     *_post("/detokenize", verb="llamacpp.detokenize", openai="openai.detokenize"),
     *_post("/apply-template", verb="llamacpp.apply_template"),
     *_post("/embedding", verb="llamacpp.embedding"),
@@ -94,7 +95,8 @@ ROUTES: tuple[Route, ...] = (
     *_post("/props", verb="llamacpp.props_set"),
     *_get("/slots", verb="llamacpp.slots"),
     *_post("/slots/{slot}", verb="llamacpp.slot_action"),
-    *_get("/health", "/v1/health", verb="openai.health", llamacpp="llamacpp.health", ollama="llamacpp.health"),
+    *_get("/health", "/v1/health", verb="openai.health", llamacpp="llamacpp.health", ollama="llamacpp.health",
+          tgi="tgi.health"),
     *_get("/metrics", verb="llamacpp.metrics"),
     *_get("/lora-adapters", verb="llamacpp.lora_adapters"),
     *_post("/lora-adapters", verb="llamacpp.lora_adapters_set"),
@@ -111,10 +113,10 @@ ROUTES: tuple[Route, ...] = (
     *_post("/extras/detokenize", verb="llamacpp-python.detokenize"),
     # vLLM
     *_get("/version", verb="openai.version"),
-    *_get("/ping", verb="openai.ping"),
+    *_get("/ping", verb="openai.ping", tgi="tgi.health"),
     *_post("/ping", verb="openai.ping"),
     # Ollama
-    *_get("/", verb="ollama.root"),
+    *_get("/", verb="ollama.root", tgi="tgi.health"),
     *_get("/api/version", verb="ollama.version"),
     *_get("/api/tags", verb="ollama.tags"),
     *_get("/api/ps", verb="ollama.ps"),
@@ -130,6 +132,12 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/api/delete", "ollama.delete"),
     Route("HEAD", "/api/blobs/{digest}", "ollama.blob_head"),
     *_post("/api/blobs/{digest}", verb="ollama.blob_create"),
+    # Hugging Face's text-generation-inference; its InferenceClient posts to the base URL itself
+    *_post("/", verb="tgi.compat"),
+    *_post("/generate", verb="tgi.generate"),
+    *_post("/generate_stream", verb="tgi.generate_stream"),
+    *_post("/chat_tokenize", verb="tgi.chat_tokenize"),
+    *_get("/info", verb="tgi.info"),
 )  # fmt: skip
 
 

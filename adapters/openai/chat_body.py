@@ -55,18 +55,20 @@ class ChatBody(GenerationBody):
         return bool(self.functions) and not self.tools
 
     def prompts(self) -> tuple[Prompt, ...]:
+        return (self.chat_prompt(),)
+
+    def chat_prompt(self) -> ChatPrompt:
+        """Raises InvalidField or Unsupported."""
         self._check_ending()
         tools, choice = self._tools()
-        return (
-            ChatPrompt(
-                messages=to_messages(self.messages),
-                tools=tools,
-                tool_choice=choice,
-                parallel_tool_calls=self.parallel_tool_calls and not self.is_legacy,
-                continue_final=self.continue_final_message,
-                add_generation_prompt=self.add_generation_prompt and not self.continue_final_message,
-                template_args=self._template_args(),
-            ),
+        return ChatPrompt(
+            messages=to_messages(self.messages),
+            tools=tools,
+            tool_choice=choice,
+            parallel_tool_calls=self.parallel_tool_calls and not self.is_legacy,
+            continue_final=self.continue_final_message,
+            add_generation_prompt=self.add_generation_prompt and not self.continue_final_message,
+            template_args=self._template_args(),
         )
 
     def options(self) -> AnswerOptions:

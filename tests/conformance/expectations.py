@@ -1,6 +1,7 @@
-"""What Ollama's own tests and handlers expect, as cases. `golden/ollama` holds one expectation a file.
+"""What a server's own source says that it answers, as cases: Ollama's, and that of the servers that few speak.
 
-Many of these stand for a state (a full queue, a model that can't think), which a scripted model plays.
+`golden/<dialect>` holds one expectation a file. Many of these stand for a state (a full queue, a model that can't
+think), which a scripted model plays.
 """
 
 from __future__ import annotations
@@ -41,23 +42,25 @@ BODIES: Mapping[str, dict[str, Any]] = {
     "v1_chat_stream_tool_calls": _ASK | {"tools": [_WEATHER]},
 }
 """What a test's mock left out, but a real server needs."""
+STREAM_RULES = ("frames", "frames_count", "line_shape", "assert_last", "chunk_keys_order")
 SAYS_NOTHING = frozenset({"status", "content_type", "basis", "note", "order"})
 NOT_ON_THE_WIRE = "parameters lines sorted"
 """An assertion about a model file's own parameters, which no model of ours has."""
 
 
 def load(folder: Path) -> Iterator[Case]:
+    """The folder has the dialect's name, which is also the persona's."""
     for path in sorted(folder.glob("*.json")):
         data = json.loads(path.read_text())
         request, expect = _request(data), data["expect"]
         status = expect.get("status", 200)
-        streams = any(key in expect for key in ("frames_count", "line_shape", "assert_last", "chunk_keys_order"))
+        streams = any(key in expect for key in STREAM_RULES)
         yield Case(
-            id=f"ollama/{path.stem}",
-            dialect=with_feature("ollama", request.path),
+            id=f"{folder.name}/{path.stem}",
+            dialect=with_feature(folder.name, request.path),
             column=column_of(request.method, status, streams=streams, is_about_routes=False),
-            profile=PROFILES.get(path.stem, "strict"),
-            persona="ollama",
+            profile=data.get("profile") or PROFILES.get(path.stem, "strict"),
+            persona=folder.name,
             request=request,
             check=functools.partial(_check, expect),
         )
@@ -177,6 +180,24 @@ def _frames_contain(wanted: list[list[str]], answer: Answer) -> list[str]:
     return [f"frame {i} has no {text}" for i, (texts, frame) in enumerate(pairs) for text in texts if text not in frame]
 
 
+def _frames(wanted: list[str], answer: Answer) -> list[str]:
+    """Patterns of the first frame, of those between, and of the last, byte by byte."""
+    frames = [chunk.decode() for chunk in answer.chunks or ()]
+    first, between, last = wanted
+    pairs = [(first, frames[0]), *((between, frame) for frame in frames[1:-1]), (last, frames[-1])]
+    return [f"{frame!r} doesn't match {pattern}" for pattern, frame in pairs if not re.fullmatch(pattern, frame)]
+
+
+def _headers(wanted: dict[str, str | None], answer: Answer) -> list[str]:
+    """Patterns of values; null: there is no such header."""
+    found = {name: answer.header(name) for name in wanted}
+    return [
+        f"{name}: {pattern!r} expected, not {found[name]!r}"
+        for name, pattern in wanted.items()
+        if (found[name] is None) != (pattern is None) or not re.fullmatch(pattern or "", found[name] or "")
+    ]
+
+
 def _frames_counted(wanted: int, answer: Answer) -> list[str]:
     num_frames = len(parse_events(answer.content_type, answer.body))
     return [] if num_frames == wanted else [f"{wanted} frames expected, not {num_frames}"]
@@ -212,8 +233,10 @@ CHECKS: Mapping[str, _Rule] = {
     "body_shape": _shape,
     "chunk_keys_order": lambda wanted, answer: [p for event in _events(answer) for p in _keys_in_order(wanted, event)],
     "durations_unit": _durations,
+    "frames": _frames,
     "frames_contains": _frames_contain,
     "frames_count": _frames_counted,
+    "headers": _headers,
     "last_line": lambda wanted, answer: _body(_events(answer)[-1] == wanted, wanted, answer),
     "last_line_exact": _last_line_exact,
     "line_shape": _lines,

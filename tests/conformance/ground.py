@@ -24,7 +24,7 @@ from gateway.building import build_backend
 from gateway.config import Config, EngineModel, Key, Limits, Listener
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
-from tests.fakes import CUT, INFO, THINKING, WEATHER, Fails, Script, ScriptedBackend, called, said
+from tests.fakes import CUT, HELLO, INFO, THINKING, WEATHER, Fails, Script, ScriptedBackend, called, said
 
 NAMES = ("m", "test", "test-model", "test-system", "show-model", "hamshank")
 """What the vectors and expectations call the model; the recordings call it `tiny`."""
@@ -83,6 +83,7 @@ PROFILES: Mapping[str, Profile] = {
     "strict": _engine(window=2048, batch=8, refuses=True),
     "keys": _engine(window=2048, batch=2, keys=("sk-test", "sk-test2")),
     "small": _engine(window=256, batch=1),
+    "hello": _scripted(HELLO),
     "tools": _scripted(WEATHER),
     "two calls": _scripted(_PARIS_TWICE),
     "text and call": _scripted(Script((*said("Let me", " see."), *WEATHER.pieces), reason="tool_calls")),

@@ -12,6 +12,9 @@ from tests.conformance.deviations import DIALECTS_SERVED, deviation, reason_not_
 from tests.conformance.ground import Ground
 from tests.conformance.wire import BadFraming, exchange
 
+FROM_SOURCE = ("ollama", "tgi")
+"""Dialects whose expectations were read from their server's source."""
+
 
 @functools.cache
 def all_cases() -> Sequence[Case]:
@@ -19,7 +22,7 @@ def all_cases() -> Sequence[Case]:
     return (
         *recordings.load(GOLDEN / "llama-server"),
         *recordings.load(GOLDEN / "llama-cpp-python"),
-        *expectations.load(GOLDEN / "ollama"),
+        *(case for dialect in FROM_SOURCE for case in expectations.load(GOLDEN / dialect)),
         *vectors.load(GOLDEN / "vectors.jsonl"),
     )
 

@@ -20,6 +20,8 @@ PYTHON_CLIENTS: Mapping[str, str] = {
     "openai": "openai==3.52.0",
     "ollama": "ollama==0.6.3",
     "anthropic": "anthropic==2.11.0",
+    "text-generation": "text-generation==0.7.0",
+    "huggingface-hub": "huggingface-hub==0.36.0",
 }
 NODE_CLIENTS: Mapping[str, str] = {
     "node-openai": "openai@7.55.0",

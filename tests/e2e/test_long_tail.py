@@ -1,0 +1,27 @@
+"""Clients of the servers that few speak, each as published, against the running gateway."""
+
+from __future__ import annotations
+
+from tests.e2e.gateway_process import Gateway
+from tests.e2e.sdk import understood
+
+
+def test_text_generation(dragoman: Gateway) -> None:
+    got = understood("text-generation", "text_generation_sdk.py", dragoman.urls["openai"])
+    assert got["text"] == got["tokens"] == got["streamed"]
+    assert (got["reason"], got["num_top"]) == ("length", [2] * 12)
+    assert got["prefill"] == [True] + [False] * (len(got["prefill"]) - 1)
+    assert got["generated"] == [None] * 11 + [got["text"]]
+    assert got["num_others"] == 1
+    assert got["chat"].strip()
+    assert got["refused"] in {"ValidationError", "ValueError"}
+    assert got["too_long"].startswith("Input validation error: `inputs` must have less than ")
+
+
+def test_huggingface_hub(dragoman: Gateway) -> None:
+    got = understood("huggingface-hub", "huggingface_hub_sdk.py", dragoman.urls["openai"])
+    assert got["text"] == got["streamed"] == got["last"][0]
+    assert got["full"] == "def add(a, b):" + got["text"]
+    assert got["details"] == got["last"][1:] == ["length", 12]
+    assert got["chat"].strip()
+    assert got["chat_streamed"] == got["chat"]
