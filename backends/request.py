@@ -8,6 +8,7 @@ model's own default. An adapter fills in the defaults of its dialect (llama.cpp'
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Literal, TypeAlias
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -213,6 +214,16 @@ class Sampling:
     seed: int | None = None
 
 
+class Intent(IntEnum):
+    """What a request is for; the lower, the more urgent. A person waits for a completion while typing, for a chat while
+    looking; an agent goes on by itself; for what is bulk (embeddings, indexing, evaluations) nobody waits."""
+
+    COMPLETION = 0
+    CHAT = 1
+    AGENT = 2
+    BULK = 3
+
+
 @dataclass(slots=True, kw_only=True)
 class GenerateRequest:
     """One request. Its choices are numbered `prompt * n + i`, as OpenAI does.
@@ -225,9 +236,9 @@ class GenerateRequest:
     reasoning: False asks the model not to think; None leaves it to the template.
     cache_prompt: prefixes may be taken from, and left in, the prefix cache.
     deadline_s: stop with `length` after so many seconds of generating (llama.cpp's t_max_predict_ms).
-    priority: lower goes first, in a worker that schedules by priority (vLLM). cache_salt: prefixes are shared only with
-    requests that say the same (vLLM). ignored: filled in by the backend before its first event: what it can't honour
-    although the answer means the same without it.
+    intent and client: the device is shared by class, and within a class between clients. priority: lower goes first,
+    among the client's own. cache_salt: prefixes are shared only with requests that say the same (vLLM). ignored: filled
+    in by the backend before its first event: what it can't honour although the answer means the same without it.
     """
 
     id: str
@@ -248,6 +259,8 @@ class GenerateRequest:
     reasoning: bool | None = None
     cache_prompt: bool = True
     deadline_s: float | None = None
+    intent: Intent = Intent.CHAT
+    client: str = ""
     priority: int = 0
     cache_salt: str | None = None
     ignored: list[str] = field(default_factory=list)

@@ -82,5 +82,6 @@ def engine_options(options: EngineModel) -> EngineOptions:
         num_blocks=options.num_blocks,
         step_tokens=options.step_tokens,
         max_waiting=options.max_waiting,
+        completion_slots=options.completion_slots,
         step_deadline_s=options.step_deadline_s,
     )

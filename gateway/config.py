@@ -57,6 +57,7 @@ class EngineModel(Model):
     num_blocks: int | None = Field(default=None, ge=1)
     step_tokens: int = Field(default=256, ge=1)
     max_waiting: int = Field(default=256, ge=0)
+    completion_slots: int | None = Field(default=None, ge=0)
     step_deadline_s: float = Field(default=60.0, gt=0)
 
 

@@ -121,7 +121,7 @@ class EngineCore:
     def step(self) -> None:
         self._admit()
         plan = self.scheduler.schedule()
-        ready = self._prefill_all(plan.chunks)
+        ready = self._prefill_all(plan)
         if self._runner.traits.is_asynchronous:  # those whose prompt is done join the decode, and nobody waits for it
             self._hold(self._sample(ready))
             ready = Ready()
@@ -162,10 +162,10 @@ class EngineCore:
 
     # run
 
-    def _prefill_all(self, chunks: SequenceOf[Chunk]) -> Ready:
+    def _prefill_all(self, plan: Plan) -> Ready:
         """At most one call of each kind in a step, so that a runner that can't mix them never has to."""
-        ready = Ready()
-        if self._embeds:
+        ready, chunks = Ready(), plan.chunks
+        if self._embeds and plan.has_time:
             self._embed(self._embeds.popleft())
         if chunks:
             self._settle()
@@ -209,7 +209,8 @@ class EngineCore:
         """Those whose newest token is to be evaluated, without those that have failed in this step."""
         if not self._runner.traits.is_asynchronous:
             return [sequence for sequence in plan.decodes if sequence in self.members]
-        sequences = [*plan.decodes, *(chunk.sequence for chunk in plan.chunks if chunk.is_last)]
+        evaluated = () if plan.postpones_decodes else plan.chunks
+        sequences = [*plan.decodes, *(chunk.sequence for chunk in evaluated if chunk.is_last)]
         return [each for each in sequences if each in self.members and not self.members[each].choice.is_over]
 
     def _launch(self, sequences: list[Sequence]) -> _Flight | None:

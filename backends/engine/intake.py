@@ -134,6 +134,8 @@ class Intake:
             prompt=encoded.ids,
             max_tokens=room if request.max_tokens is None else min(request.max_tokens, room),
             block_size=self._block_size,
+            intent=request.intent,
+            client=request.client,
             priority=request.priority,
             uses_cache=request.cache_prompt,
             cache_root=ROOT if request.cache_salt is None else root(request.cache_salt),

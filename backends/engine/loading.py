@@ -82,6 +82,7 @@ def _load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], 
             max_batch_size=options.max_batch_size,
             step_tokens=options.step_tokens,
             traits=runner.traits,
+            completion_slots=options.completion_slots,
         ),
         info=info,
     )

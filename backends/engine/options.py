@@ -19,7 +19,8 @@ class EngineOptions:
     longer. A token takes `2 * layers * kv_heads * head_dim * 4` bytes in numpy: 2.5 KiB in the embedded model (at most
     160 MiB in all), 24 KiB in a Qwen2.5 of 0.5 B parameters (1.5 GiB); memory is only taken as it is first used.
     step_tokens: the most tokens that a step evaluates; a long prompt holds up other answers for one step at a time.
-    max_waiting: sequences that may wait beyond those in a full batch; more are refused with Busy.
+    max_waiting: sequences that may wait beyond those in a full batch; more are refused with Busy. completion_slots:
+    places of the batch for which others are paused when completions need them. None: every eighth, but one at least.
     step_deadline_s: a step that takes longer is taken to hang, and the backend fails.
     window: tokens of prompt and answer together. None: as many as the model and the blocks allow.
     """
@@ -30,6 +31,7 @@ class EngineOptions:
     num_blocks: int | None = None
     step_tokens: int = 256
     max_waiting: int = 256
+    completion_slots: int | None = None
     step_deadline_s: float = 60.0
     window: int | None = None
 

@@ -1,8 +1,8 @@
-"""Who runs in the next step, and with how many tokens: continuous batching with chunked prefill.
+"""Who runs in the next step: places in the batch and blocks of the KV cache, and who gives them up.
 
-The order is by rank: by priority, and within one by age. A sequence never gives way to one of lower rank, so the first
-always advances, and nobody starves but for those of a higher priority. Within a step, prompts that are nearly done may
-go before an older, longer one, with half of the tokens at most.
+Who waits is served in the order of a fair queue. A few places are completions' for the asking, and bulk gives its place
+to anyone: who gives way is paused between two steps, and keeps its blocks unless they run out. The oldest that runs
+never has to start again.
 
 Pure: reads no clock, runs no model. Knows nothing of requests or text.
 """
@@ -10,38 +10,27 @@ Pure: reads no clock, runs no model. Knows nothing of requests or text.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
 from operator import attrgetter
 
 from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks
+from backends.engine.portions import Chunk, Plan, Portions, oldest
 from backends.engine.runner import Traits
 from backends.engine.sequence import Sequence, SequenceState
+from backends.fair_queue import FairQueue
+from backends.request import Intent
+
+__all__ = ["Chunk", "Plan", "Scheduler"]
+
+DUE_TOKENS = 16
+"""Whose class was due generates so many before it gives way to anyone: being served must get it somewhere."""
 
 _by_rank = attrgetter("rank")
-_by_pending = attrgetter("num_pending")
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The next num_tokens tokens of a sequence that is being prefilled. is_last: then its next token can be sampled."""
-
-    sequence: Sequence
-    num_tokens: int
-    is_last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one step runs. No sequence is in both."""
-
-    chunks: list[Chunk]
-    decodes: list[Sequence]
+_own_order = attrgetter("priority", "number")
 
 
 class Scheduler:
     """step_tokens: the most tokens that a step evaluates; but a waiting prompt always gets one block. traits: what the
-    runner can do: on a device that pads its prefills their whole lengths count, and decodes, which run apart, don't."""
+    runner can do. completion_slots: places that are completions' for the asking; None: every eighth of the batch."""
 
     def __init__(
         self,
@@ -50,20 +39,29 @@ class Scheduler:
         block_size: int,
         max_batch_size: int,
         step_tokens: int,
+        completion_slots: int | None = None,
         traits: Traits | None = None,
     ) -> None:
         self.blocks = blocks
         self.block_size = block_size
-        self.step_tokens = step_tokens
         self.traits = traits or Traits()
-        self.waiting: list[Sequence] = []
+        self.completion_slots = max(1, max_batch_size // 8) if completion_slots is None else completion_slots
         self.running: list[Sequence] = []
         self.slots: list[Sequence | None] = [None] * max_batch_size
+        self._queue: FairQueue[Sequence] = FairQueue(_own_order)
+        self._followers: list[Sequence] = []  # wait for their leader: its blocks are on the way
+        self._paused: list[Sequence] = []  # wait in the queue, and have their blocks still
+        self._portions = Portions(self.traits, step_tokens=step_tokens, block_size=block_size)
         self._num_added = 0
 
     @property
     def is_idle(self) -> bool:
-        return not self.waiting and not self.running
+        return not self.running and not self._queue and not self._followers
+
+    @property
+    def waiting(self) -> list[Sequence]:
+        """As they will be served, if nobody else comes."""
+        return [*self._queue.order(), *self._followers]
 
     def add(self, sequence: Sequence) -> None:
         """Raises OutOfBlocks when all blocks together couldn't hold the sequence: it would wait for ever."""
@@ -71,28 +69,33 @@ class Scheduler:
             raise OutOfBlocks
         sequence.number = self._num_added
         self._num_added += 1
-        insort(self.waiting, sequence, key=_by_rank)
+        if sequence.leader is None:
+            self._queue.enter(sequence, sequence.intent, sequence.client)
+        else:
+            self._followers.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """It is finished, cancelled or failed, wherever it is; its blocks are released. Safe to call twice."""
-        match sequence.state:
-            case SequenceState.WAITING:
-                self.waiting.remove(sequence)
-            case SequenceState.RUNNING:
-                self._vacate(sequence)
-            case SequenceState.FINISHED:
-                pass
+        if sequence.state is SequenceState.FINISHED:
+            return
+        if sequence in self._followers:
+            self._followers.remove(sequence)
+        else:
+            self._queue.leave(sequence)
+        if sequence.state is SequenceState.RUNNING:
+            self._vacate(sequence)
+        self._release(sequence)
         sequence.state = SequenceState.FINISHED
 
     def schedule(self) -> Plan:
+        self._call_followers()
         self._make_room()
         self._admit()
-        decodes = [sequence for sequence in self.running if not sequence.is_prefilling]
-        num_beside = 0 if self.traits.padding.smallest else len(decodes)
-        return Plan(self._share(self.step_tokens - num_beside), decodes)
+        return self._portions.plan(self.running)
 
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more tokens are really in the sequence's blocks: those that they fill may now be shared."""
+        self._queue.charge(sequence, num_tokens)
         num_full = sequence.num_computed // self.block_size
         sequence.num_computed += num_tokens
         sequence.is_prefilling = sequence.num_pending > 0
@@ -103,46 +106,111 @@ class Scheduler:
                 self.blocks.remember(int(sequence.block_table[i]), hashes[i])
 
     def check(self) -> None:
-        """Raises BlockLeak unless the blocks balance, and every owned one belongs to a running sequence."""
+        """Raises BlockLeak unless the blocks balance, and every owned one belongs to a sequence."""
         self.blocks.check()
-        owned = {block for sequence in self.running for block in sequence.block_table.tolist()}
+        owned = {block for each in (*self.running, *self._paused) for block in each.block_table.tolist()}
         if len(owned) != self.blocks.num_owned:
             raise BlockLeak(f"{self.blocks.num_owned - len(owned)} blocks are owned by no sequence")
 
+    # blocks
+
     def _make_room(self) -> None:
-        """A block for the newest token of every sequence that decodes, if need be from those of the lowest rank."""
+        """A block for the newest token of every sequence that decodes, if need be from those who give way first."""
         needy = [each for each in self.running if each.num_tokens > each.capacity]  # none that prefills is
         for sequence in needy:
             while sequence.state is SequenceState.RUNNING and sequence.num_tokens > sequence.capacity:
                 try:
                     sequence.add_blocks(self.blocks.allocate(1))
                 except OutOfBlocks:
-                    self._preempt(self.running[-1])
+                    if not self._reclaim():
+                        self._preempt(self._last_in_rank())
+
+    def _last_in_rank(self) -> Sequence:
+        """Never the oldest, unless it is alone: it would be computed again and again."""
+        first = oldest(self.running)
+        return next((each for each in reversed(self.running) if each is not first and not each.keeps_place), first)
+
+    def _reclaim(self) -> bool:
+        """The blocks of a paused sequence; all that isn't still cached will be computed again. Was there one?"""
+        if self._paused:
+            self._release(max(self._paused, key=_by_rank))
+            return True
+        return False
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Back to the queue, in its old place; all that isn't still cached will be computed again."""
+        self._pause(sequence)
+        self._release(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self.blocks.release(sequence.drop_blocks())
+        if sequence in self._paused:
+            self._paused.remove(sequence)
+
+    # places
+
+    def _pause(self, sequence: Sequence) -> None:
+        """Back to the queue, in its old place, with its blocks."""
         self._vacate(sequence)
         sequence.state = SequenceState.WAITING
-        insort(self.waiting, sequence, key=_by_rank)
+        self._paused.append(sequence)
+        self._queue.put_back(sequence)
 
     def _vacate(self, sequence: Sequence) -> None:
-        self.blocks.release(sequence.drop_blocks())
         self.running.remove(sequence)
         self.slots[sequence.slot] = None
         sequence.slot = -1
 
+    def _call_followers(self) -> None:
+        for sequence in self._followers.copy():
+            if sequence.leader is None or sequence.leader.is_prompt_evaluated:
+                self._followers.remove(sequence)
+                self._queue.enter(sequence, sequence.intent, sequence.client)
+
     def _admit(self) -> None:
-        """From the head of the queue, as long as there are places and blocks. Nobody overtakes one who lacks blocks;
-        only those who wait for their leader are passed over, since their blocks are on the way."""
-        for sequence in self.waiting.copy():
-            if len(self.running) == len(self.slots):
+        """As long as there are places and blocks. Nobody overtakes one who lacks blocks, but completions those of other
+        classes."""
+        while (sequence := self._queue.head_of(Intent.COMPLETION)) is not None:
+            if self._num_kept() == 0 or not self._seat(sequence, yielding=Intent.CHAT):
+                break
+        while (sequence := self._queue.head()) is not None:
+            is_due = self._queue.due is not None
+            if not self._seat(sequence, yielding=Intent.BULK):
                 return
-            if sequence.leader is not None and not sequence.leader.is_prompt_evaluated:
-                continue
+            if is_due:
+                sequence.keeps_place_until = len(sequence.generated) + DUE_TOKENS
+
+    def _num_kept(self) -> int:
+        """Places that completions may still ask for. Where that is all places, those who are due come first."""
+        if self.completion_slots >= len(self.slots) and self._queue.due is not None:
+            return 0
+        return self.completion_slots - sum(each.intent is Intent.COMPLETION for each in self.running)
+
+    def _seat(self, sequence: Sequence, *, yielding: Intent) -> bool:
+        """Gives it a place and its blocks. yielding: the most urgent class that may be asked to give way to it. False:
+        it has to wait."""
+        if self._is_full and self._who_yields(sequence, yielding) is None:
+            return False
+        while not sequence.capacity:
             try:
                 self._open(sequence)
             except OutOfBlocks:
-                return
+                loser = self._who_yields(sequence, yielding)
+                if not self._reclaim():
+                    if loser is None:
+                        return False
+                    self._preempt(loser)
+        if self._is_full and (loser := self._who_yields(sequence, yielding)) is not None:
+            self._pause(loser)
+        self._enter(sequence)
+        return True
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.running) == len(self.slots)
+
+    def _who_yields(self, sequence: Sequence, yielding: Intent) -> Sequence | None:
+        least = max(yielding, sequence.intent + 1)
+        return next((each for each in reversed(self.running) if each.intent >= least and not each.keeps_place), None)
 
     def _open(self, sequence: Sequence) -> None:
         """Blocks for all its tokens and one more, so that it isn't preempted as soon as it decodes."""
@@ -155,38 +223,12 @@ class Scheduler:
         sequence.num_computed = num_shared * self.block_size
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
-        self.waiting.remove(sequence)
+
+    def _enter(self, sequence: Sequence) -> None:
+        self._queue.take(sequence)
+        if sequence in self._paused:
+            self._paused.remove(sequence)
         insort(self.running, sequence, key=_by_rank)
         sequence.slot = self.slots.index(None)
         self.slots[sequence.slot] = sequence
         sequence.state = SequenceState.RUNNING
-
-    def _share(self, budget: int) -> list[Chunk]:
-        """Half is kept for the first prompt; the others go by what is left of them, so that a short one doesn't wait
-        behind long ones. What they don't use is the first one's too."""
-        pending = [sequence for sequence in self.running if sequence.is_prefilling]
-        if not pending:
-            return []
-        padded = self.traits.padding.padded
-        least = padded(self.block_size)
-        budget = max(budget, least)
-        first, others = pending[0], sorted(pending[1:], key=_by_pending)
-        kept = min(padded(first.num_pending), max(budget // 2, least))
-        chunks, room = self._fill(others, budget - kept)
-        room += kept
-        if not self.traits.resumes:
-            room = max(room, padded(first.num_pending))  # it is evaluated whole, whatever that takes
-        return self._fill([first], room)[0] + chunks
-
-    def _fill(self, sequences: SequenceOf[Sequence], room: int) -> tuple[list[Chunk], int]:
-        """Chunks for as many as fit, and the room that is left. Only a last chunk may end within a block."""
-        padding = self.traits.padding
-        chunks: list[Chunk] = []
-        for sequence in sequences:
-            pending = sequence.num_pending
-            num_tokens = padding.fitting(pending, room, self.block_size)
-            if num_tokens == 0 or (num_tokens < pending and not self.traits.resumes):
-                break
-            chunks.append(Chunk(sequence, num_tokens, is_last=num_tokens == pending))
-            room -= padding.padded(num_tokens)
-        return chunks, room

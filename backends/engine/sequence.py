@@ -13,6 +13,7 @@ import numpy as np
 
 from backends.engine.blocks import ROOT, BlockHash, chain
 from backends.engine.runner import Ints
+from backends.request import Intent
 
 
 class SequenceState(Enum):
@@ -23,14 +24,16 @@ class SequenceState(Enum):
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """prompt [n]: at least one token. max_tokens: the most that may be generated. priority: lower goes first.
-    cache_root: prefixes are shared only with sequences that have the same.
+    """prompt [n]: at least one token. max_tokens: the most that may be generated. intent, client: how urgent, and for
+    whom. priority: lower goes first, among the client's own. cache_root: prefixes are shared only with sequences that
+    have the same.
 
     wants_all_logits: of every token of the prompt, which therefore can't be taken from the cache. leader: the sequence
     of the same prompt that evaluates it; this one then takes its blocks. is_prefilling: its next tokens go through a
     prefill: the prompt, or after a preemption everything. num_computed: tokens whose keys and values are in the blocks.
     num_cached: how many of these came from the prefix cache when the sequence first ran. block_table: its blocks, in
-    order.
+    order. A sequence that waits and has blocks is paused. keeps_place_until: tokens that it generates before it gives
+    its place up.
 
     Plain fields rather than properties: all of this is looked at for every sequence in every step.
     """
@@ -38,6 +41,8 @@ class Sequence:
     prompt: Ints
     max_tokens: int
     block_size: int
+    intent: Intent = Intent.CHAT
+    client: str = ""
     priority: int = 0
     uses_cache: bool = True
     cache_root: BlockHash = ROOT
@@ -46,6 +51,7 @@ class Sequence:
     generated: list[int] = field(default_factory=list)
     state: SequenceState = SequenceState.WAITING
     number: int = 0  # counts from the scheduler's first sequence: the smaller, the older
+    keeps_place_until: int = 0
     slot: int = -1
     is_prefilling: bool = True
     num_tokens: int = field(init=False)
@@ -62,9 +68,13 @@ class Sequence:
         self.block_table = self._table[:0]
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """The lower, the sooner it is served."""
-        return self.priority, self.number
+    def rank(self) -> tuple[int, int, int]:
+        """The lower, the later it gives way."""
+        return self.intent, self.priority, self.number
+
+    @property
+    def keeps_place(self) -> bool:
+        return len(self.generated) < self.keeps_place_until
 
     @property
     def max_num_tokens(self) -> int:

@@ -12,22 +12,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks, root
 from backends.engine.padding import Padding
+from backends.engine.portions import oldest
 from backends.engine.runner import Traits
 from backends.engine.scheduler import Plan, Scheduler
 from backends.engine.sequence import Sequence, SequenceState
+from backends.request import Intent
 
 BLOCK = 4
 
 
-def make_scheduler(
-    num_blocks: int = 64, max_batch_size: int = 8, step_tokens: int = 32, traits: Traits | None = None
-) -> Scheduler:
+def make_scheduler(num_blocks: int = 64, max_batch_size: int = 8, step_tokens: int = 32, **options: Any) -> Scheduler:
     return Scheduler(
-        BlockManager(num_blocks),
-        block_size=BLOCK,
-        max_batch_size=max_batch_size,
-        step_tokens=step_tokens,
-        traits=traits,
+        BlockManager(num_blocks), block_size=BLOCK, max_batch_size=max_batch_size, step_tokens=step_tokens, **options
     )
 
 
@@ -244,6 +240,113 @@ def test_a_lower_priority_waits_for_a_higher_one_and_gives_way_to_it() -> None:
     assert len(patient.generated) == len(other.generated) == 14
 
 
+def full_of(intent: Intent, scheduler: Scheduler, num: int, **options: Any) -> list[Sequence]:
+    """So many of that class, which decode."""
+    sequences = [sequence(8, max_tokens=60, first=1000 * (i + 1), intent=intent, **options) for i in range(num)]
+    for each in sequences:
+        scheduler.add(each)
+    while any(each.is_prefilling for each in sequences):
+        step(scheduler)
+    return sequences
+
+
+def test_a_completion_gets_a_place_in_a_full_batch_and_who_gave_way_keeps_its_blocks() -> None:
+    scheduler = make_scheduler(num_blocks=200)
+    agents = full_of(Intent.AGENT, scheduler, 8)
+    typed = sequence(4, max_tokens=3, intent=Intent.COMPLETION)
+    scheduler.add(typed)
+    num_evaluated = agents[-1].num_computed
+    plan = step(scheduler)
+    assert [chunk.sequence for chunk in plan.chunks] == [typed]
+    assert typed.generated, "the first token comes with the very next step"
+    paused = agents[-1]
+    assert paused.state is SequenceState.WAITING
+    assert paused.num_computed == num_evaluated
+    finish(scheduler)
+    assert len(paused.generated) == 60
+    assert scheduler.blocks.num_owned == 0
+
+
+def test_no_more_places_are_completions_for_the_asking_than_are_kept_for_them() -> None:
+    scheduler = make_scheduler(num_blocks=400, completion_slots=2)
+    full_of(Intent.AGENT, scheduler, 8)
+    completions = [sequence(4, intent=Intent.COMPLETION, first=100 * i) for i in range(4)]
+    for each in completions:
+        scheduler.add(each)
+    scheduler.schedule()
+    assert [each.state for each in completions] == [SequenceState.RUNNING] * 2 + [SequenceState.WAITING] * 2
+
+
+def test_bulk_gives_way_to_a_chat_but_an_agent_does_not() -> None:
+    scheduler = make_scheduler(num_blocks=200)
+    (bulk, *_) = full_of(Intent.BULK, scheduler, 1) + full_of(Intent.AGENT, scheduler, 7)
+    chats = [sequence(4, first=100 * i) for i in range(2)]
+    for each in chats:
+        scheduler.add(each)
+    scheduler.schedule()
+    assert [each.state for each in (bulk, *chats)] == [
+        SequenceState.WAITING,
+        SequenceState.RUNNING,
+        SequenceState.WAITING,
+    ]
+
+
+def test_a_paused_sequence_loses_its_blocks_before_anyone_who_runs() -> None:
+    scheduler = make_scheduler(num_blocks=20, max_batch_size=2)
+    running, paused = full_of(Intent.AGENT, scheduler, 2)
+    scheduler.add(sequence(20, max_tokens=30, intent=Intent.COMPLETION))
+    step(scheduler)
+    assert paused.state is SequenceState.WAITING
+    assert len(paused.block_table)
+    while len(paused.block_table):
+        step(scheduler)
+    assert (running.state, len(scheduler.running)) == (SequenceState.RUNNING, 2)
+    finish(scheduler)
+    assert len(paused.generated) == len(running.generated) == 60
+    scheduler.check()
+
+
+def test_with_a_single_place_an_agent_gets_on_however_many_completions_come() -> None:
+    scheduler = make_scheduler(num_blocks=64, max_batch_size=1)
+    agent = sequence(8, max_tokens=40, intent=Intent.AGENT, first=5000)
+    scheduler.add(agent)
+    for i in range(2000):
+        if len(scheduler.waiting) < 3:
+            scheduler.add(sequence(4, max_tokens=2, first=10 * i, intent=Intent.COMPLETION))
+        step(scheduler)
+        if agent.state is SequenceState.FINISHED:
+            return
+    raise AssertionError("the agent starves")
+
+
+def test_while_somebody_types_prompts_and_decodes_come_in_pieces_at_the_same_rate() -> None:
+    scheduler = make_scheduler(num_blocks=1000)
+    agents = full_of(Intent.AGENT, scheduler, 2)
+    typed = sequence(4, max_tokens=1, intent=Intent.COMPLETION)
+    scheduler.add(typed)
+    step(scheduler)
+    reader = sequence(4 * 28, intent=Intent.AGENT, first=7000)
+    scheduler.add(reader)
+    plans = [step(scheduler) for _ in range(10)]
+    assert max(num_tokens_of(plan) for plan in plans) <= 8, "a quarter of a step"
+    with_decodes = [plan for plan in plans if plan.decodes]
+    assert len(with_decodes) == 2
+    assert all(set(agents) <= set(plan.decodes) and not plan.chunks for plan in with_decodes)
+
+
+def test_many_completions_leave_a_part_of_each_step_to_others() -> None:
+    scheduler = make_scheduler(num_blocks=1000, completion_slots=8)
+    agent = sequence(40, intent=Intent.AGENT, first=9000)
+    scheduler.add(agent)
+    for i in range(60):
+        scheduler.add(sequence(28, max_tokens=1, first=100 * i, intent=Intent.COMPLETION))
+    for _ in range(20):
+        step(scheduler)
+        if agent.generated:
+            return
+    raise AssertionError("the agent's prompt stands still")
+
+
 def test_prefixes_are_shared_only_under_the_same_salt() -> None:
     scheduler = make_scheduler()
     scheduler.add(sequence(8, max_tokens=1, cache_root=root("mine")))
@@ -317,6 +420,8 @@ class Traffic(RuleBasedStateMachine):
         self.written = np.zeros((self.NUM_BLOCKS, BLOCK), np.int64)
         self.live: list[Sequence] = []
         self.done: list[Sequence] = []
+        self.first: Sequence | None = None
+        self.num_still = 0
 
     @rule(
         prompt=st.lists(st.sampled_from([1, 1, 1, 2]), min_size=1, max_size=24),
@@ -325,6 +430,8 @@ class Traffic(RuleBasedStateMachine):
         wants_all_logits=st.booleans(),
         num_choices=st.integers(1, 3),
         priority=st.integers(0, 1),
+        intent=st.sampled_from(list(Intent)),
+        client=st.sampled_from("ab"),
     )
     def submit(
         self,
@@ -334,6 +441,8 @@ class Traffic(RuleBasedStateMachine):
         wants_all_logits: bool,
         num_choices: int,
         priority: int,
+        intent: Intent,
+        client: str,
     ) -> None:
         leader: Sequence | None = None
         for _ in range(num_choices):
@@ -341,6 +450,8 @@ class Traffic(RuleBasedStateMachine):
                 np.array(prompt, np.int32),
                 max_tokens,
                 BLOCK,
+                intent=intent,
+                client=client,
                 priority=priority,
                 uses_cache=uses_cache,
                 wants_all_logits=wants_all_logits and leader is None,
@@ -373,11 +484,18 @@ class Traffic(RuleBasedStateMachine):
         assert len(planned) == len(set(planned)) <= 4
         assert all(each.state is SequenceState.RUNNING for each in planned)
         assert num_tokens_of(plan) <= 12
-        if self.scheduler.running:
-            assert self.scheduler.running[0] in planned, "the first in rank stands still"
+        self._check_progress(planned)
         for chunk in plan.chunks:
             assert chunk.sequence.num_computed % BLOCK == 0
             assert chunk.num_tokens > 0
+
+    def _check_progress(self, planned: list[Sequence]) -> None:
+        """The oldest that runs advances in each step, of which there are at most six pieces."""
+        running = self.scheduler.running
+        first = oldest(running) if running else None
+        self.num_still = 0 if first is None or first is not self.first or first in planned else self.num_still + 1
+        self.first = first
+        assert self.num_still <= 6, "the oldest stands still"
 
     def _write(self, sequence: Sequence, num_tokens: int) -> None:
         start = sequence.num_computed

@@ -1,0 +1,133 @@
+"""How the tokens of a step are shared out among those who run: chunks of prompts, and decodes.
+
+Prompts that are nearly done may go before an older, longer one, with half of the tokens at most; so the oldest always
+advances. While somebody types, a step is cut in pieces, and the decodes are the last of them: so a keystroke waits for
+a piece of a step, not for a whole one, and nobody's tokens come slower.
+
+Pure: takes nothing from anyone, and knows nothing of places or blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from operator import attrgetter
+
+from backends.engine.runner import Traits
+from backends.engine.sequence import Sequence
+from backends.request import Intent
+
+TYPING_PLANS = 200
+"""So long after a completion another one is expected: somebody is typing."""
+
+NUM_PIECES = 4
+"""Of a step, while somebody types."""
+
+EMBED_EVERY = 16
+"""Plans, while somebody types: an embedding can't be cut in pieces."""
+
+_by_age = attrgetter("number")
+_by_need = attrgetter("intent", "num_pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next num_tokens tokens of a sequence that is being prefilled. is_last: then its next token can be sampled."""
+
+    sequence: Sequence
+    num_tokens: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one step runs. No sequence is in both. has_time: for an embedding as well. postpones_decodes: to a later
+    step, also of those whose prompts end here."""
+
+    chunks: list[Chunk]
+    decodes: list[Sequence]
+    has_time: bool = True
+    postpones_decodes: bool = False
+
+
+def oldest(running: Iterable[Sequence]) -> Sequence:
+    """Of those by rank. A client may prefer a younger one of its own."""
+    firsts: dict[tuple[Intent, str], Sequence] = {}
+    for sequence in running:
+        firsts.setdefault((sequence.intent, sequence.client), sequence)
+    return min(firsts.values(), key=_by_age)
+
+
+class Portions:
+    """step_tokens: the most tokens that a step evaluates; but a waiting prompt always gets one block. traits: what the
+    runner can do: on a device that pads its prefills their whole lengths count, and decodes, which run apart, don't."""
+
+    def __init__(self, traits: Traits, *, step_tokens: int, block_size: int) -> None:
+        self._traits = traits
+        self._block_size = block_size
+        self._least = traits.padding.padded(block_size)
+        self._step_tokens = max(step_tokens, self._least)
+        self._num_plans = 0
+        self._typing_until = 0  # in plans
+        self._room = self._step_tokens  # for prompts, before the next decode
+
+    def plan(self, running: SequenceOf[Sequence]) -> Plan:
+        """running: by rank."""
+        self._num_plans += 1
+        prompts = [sequence for sequence in running if sequence.is_prefilling]
+        decodes = [sequence for sequence in running if not sequence.is_prefilling]
+        if running and running[0].intent is Intent.COMPLETION:
+            self._typing_until = self._num_plans + TYPING_PLANS
+        if self._num_plans < self._typing_until:
+            return self._piece(prompts, decodes)
+        num_beside = 0 if self._traits.padding.smallest else len(decodes)
+        return Plan(self._share(prompts, self._step_tokens - num_beside), decodes)
+
+    def _piece(self, prompts: list[Sequence], decodes: list[Sequence]) -> Plan:
+        has_time = self._num_plans % EMBED_EVERY == 0 or not (prompts or decodes)
+        is_used_up = self._room < self._least
+        if not prompts or is_used_up:
+            self._room = self._step_tokens
+        if decodes and (not prompts or is_used_up):
+            return Plan([], decodes, has_time)
+        chunks = self._next_chunks(prompts)
+        self._room -= sum(self._traits.padding.padded(chunk.num_tokens) for chunk in chunks)
+        return Plan(chunks, [], has_time, postpones_decodes=bool(decodes))
+
+    def _next_chunks(self, prompts: list[Sequence]) -> list[Chunk]:
+        """Completions first, but for the last piece of each step, which is the others'."""
+        typed = [sequence for sequence in prompts if sequence.intent is Intent.COMPLETION]
+        others = prompts[len(typed) :]  # by rank
+        piece = max(self._step_tokens // NUM_PIECES, self._least)
+        chunks, _ = self._fill(sorted(typed, key=_by_need), self._room - (piece if others else 0))
+        return chunks or self._share(others or typed, min(piece, self._room))
+
+    def _share(self, prompts: list[Sequence], budget: int) -> list[Chunk]:
+        """Half is kept for the oldest; the others go by class and by what is left of them, so that a short one doesn't
+        wait behind long ones. What they don't use is the oldest's too."""
+        if not prompts:
+            return []
+        padded = self._traits.padding.padded
+        budget = max(budget, self._least)
+        first = oldest(prompts)
+        others = sorted((sequence for sequence in prompts if sequence is not first), key=_by_need)
+        kept = min(padded(first.num_pending), max(budget // 2, self._least))
+        chunks, room = self._fill(others, budget - kept)
+        room += kept
+        if not self._traits.resumes:
+            room = max(room, padded(first.num_pending))  # it is evaluated whole, whatever that takes
+        return self._fill([first], room)[0] + chunks
+
+    def _fill(self, sequences: SequenceOf[Sequence], room: int) -> tuple[list[Chunk], int]:
+        """Chunks for as many as fit, and the room that is left. Only a last chunk may end within a block."""
+        padding = self._traits.padding
+        chunks: list[Chunk] = []
+        for sequence in sequences:
+            pending = sequence.num_pending
+            num_tokens = padding.fitting(pending, room, self._block_size)
+            if num_tokens <= 0 or (num_tokens < pending and not self._traits.resumes):
+                break
+            chunks.append(Chunk(sequence, num_tokens, is_last=num_tokens == pending))
+            room -= padding.padded(num_tokens)
+        return chunks, room
