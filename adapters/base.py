@@ -138,6 +138,15 @@ class Call:
             raise MalformedBody(str(error), body=self.body, position=error.pos) from None
 
 
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """What a stream is sent when nothing else was for so long, lest somebody takes it for dead. frame: made anew each
+    time."""
+
+    after_s: float
+    frame: Callable[[], bytes]
+
+
 class Exchange(Protocol):
     """One generation being answered. Made by parsing a Call; then told the events, in order.
 
@@ -150,6 +159,7 @@ class Exchange(Protocol):
     streams: bool
     content_type: ClassVar[str]  # of a stream
     headers: Mapping[str, str]  # more headers of a stream
+    keep_alive: KeepAlive | None
 
     def frames(self, event: Event) -> Iterable[bytes]:
         """What the client is sent for this event: often nothing."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import structlog
 from aiohttp import web
 
-from adapters.base import Exchange
+from adapters.base import Exchange, KeepAlive
 from backends.errors import DragomanError
 from backends.events import Event, EventStream
 from gateway.log import RequestLine
@@ -20,28 +21,67 @@ async def stream(
     response: web.StreamResponse, exchange: Exchange, first: Sequence[Event], events: EventStream, line: RequestLine
 ) -> None:
     """Sends everything, `first` included. An error is told in the stream, and nothing follows it."""
+    writer = _Writer(response)
+    async with writer.kept_alive(exchange.keep_alive):
+        await _send_answer(writer, exchange, first, events, line)
+    await response.write_eof()
+
+
+async def _send_answer(
+    writer: _Writer, exchange: Exchange, first: Sequence[Event], events: EventStream, line: RequestLine
+) -> None:
     try:
-        await _send_events(response, exchange, first)
+        await _send_events(writer, exchange, first)
         async for batch in events:
-            await _send_events(response, exchange, batch)
-        await _send(response, exchange.tail())
+            await _send_events(writer, exchange, batch)
+        await writer.send(exchange.tail())
     except (ConnectionError, asyncio.CancelledError):
         raise
     except DragomanError as error:
         line.error = error.message
-        await _send(response, exchange.failure(error))
+        await writer.send(exchange.failure(error))
     except Exception:
         log.exception("bug", id=line.id, route=line.route)
         line.error = "the gateway failed: see its log"
-        await _send(response, exchange.failure(DragomanError(line.error)))
-    await response.write_eof()
+        await writer.send(exchange.failure(DragomanError(line.error)))
 
 
-async def _send_events(response: web.StreamResponse, exchange: Exchange, events: Sequence[Event]) -> None:
+async def _send_events(writer: _Writer, exchange: Exchange, events: Sequence[Event]) -> None:
     for event in events:
-        await _send(response, exchange.frames(event))
+        await writer.send(exchange.frames(event))
 
 
-async def _send(response: web.StreamResponse, frames: Iterable[bytes]) -> None:
-    for frame in frames:
-        await response.write(frame)
+class _Writer:
+    """Writes frames, and knows when the last one went."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._clock = asyncio.get_running_loop().time
+        self._last_sent = self._clock()
+
+    async def send(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            await self._response.write(frame)
+            self._last_sent = self._clock()
+
+    @contextlib.asynccontextmanager
+    async def kept_alive(self, keep_alive: KeepAlive | None) -> AsyncIterator[None]:
+        """One task a stream rather than a timer an event: a timer costs more than the event."""
+        if keep_alive is None:
+            yield
+            return
+        task = asyncio.create_task(self._break_silence(keep_alive))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await task
+
+    async def _break_silence(self, keep_alive: KeepAlive) -> None:
+        while True:
+            left_s = self._last_sent + keep_alive.after_s - self._clock()
+            if left_s > 0:
+                await asyncio.sleep(left_s)
+            else:
+                await self.send((keep_alive.frame(),))

@@ -17,7 +17,7 @@ from typing_extensions import assert_never
 from adapters import framing
 from adapters.anthropic.blocks import OmittedThinkingBlock, OutputBlock, TextBlock, ThinkingBlock, ToolUseBlock, Value
 from adapters.anthropic.errors import error_object, request_headers
-from adapters.base import Call, Reply, Served
+from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import HOLE, Template
 from adapters.openai.exchange import STREAM_HEADERS
 from backends.errors import DragomanError
@@ -43,6 +43,7 @@ STOP_REASONS: Mapping[FinishReason, str] = {
     "length": "max_tokens",
     "tool_calls": "tool_use",
 }
+_PING_AFTER_S = 15.0
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class MessagesExchange:
         self.served = served
         self.streams = streams
         self.headers: Mapping[str, str] = {**STREAM_HEADERS, **request_headers(call)}
+        self.keep_alive: KeepAlive | None = KeepAlive(_PING_AFTER_S, lambda: b"".join(self.ping()))
         self.id = f"msg_{call.id}"
         self.model = model
         self._call = call

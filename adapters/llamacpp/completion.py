@@ -1,7 +1,7 @@
 """POST /completion and its aliases: llama.cpp's native text completion, whole and streamed.
 
-Every event of a stream has `content` and `stop`; there is no terminator and no comment, because old clients parse
-each line as such an event. Source: llama.cpp tools/server/server-task.cpp (to_json_non_oaicompat) and
+Every event of a stream has `content` and `stop`; there is no terminator, because old clients parse each line as such an
+event. Source: llama.cpp tools/server/server-task.cpp (to_json_non_oaicompat) and
 server-context.cpp (handle_completions_impl).
 """
 
@@ -92,6 +92,7 @@ class CompletionExchange:
         self.served = asked.served
         self.streams = asked.fields.stream
         self.headers: Mapping[str, str] = STREAM_HEADERS
+        self.keep_alive = asked.keep_alive
         self._fields = asked.fields
         self._clock = clock
         self._choices: dict[int, _Progress] = {}

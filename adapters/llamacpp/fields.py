@@ -240,7 +240,6 @@ def _present(body: Mapping[str, Any], attribute: dataclasses.Field[Any]) -> str 
 
 _WITHOUT_EFFECT = frozenset({
     "adaptive_decay", "adaptive_target", "backend_sampling", "min_keep", "n_cache_reuse", "n_discard", "n_keep",
-    "sse_ping_interval",
 })  # fmt: skip
 HONOURED = frozenset(
     name

@@ -39,6 +39,7 @@ class NamedEventExchange(ABC):
         self.served = asked.served
         self.streams = asked.fields.stream
         self.headers: Mapping[str, str] = STREAM_HEADERS
+        self.keep_alive = asked.keep_alive
         self.id = call.id
         self.created = int(call.received)
         self.cached_tokens = 0

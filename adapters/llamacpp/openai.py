@@ -41,6 +41,7 @@ class Accent(OpenAIExchange):
     def __init__(self, call: Call, asked: Asked) -> None:
         super().__init__(call, asked.served, asked.request, AnswerOptions(streams=asked.fields.stream))
         self.headers: Mapping[str, str] = STREAM_HEADERS
+        self.keep_alive = asked.keep_alive
         self.model = asked.served.name  # never the name that the client used
         self.fingerprint: str | None = BUILD_INFO
         self.fields = asked.fields

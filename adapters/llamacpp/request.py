@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adapters.base import Call, Served
+from adapters.base import Call, KeepAlive, Served
 from adapters.llamacpp.fields import HONOURED, Fields
 from adapters.llamacpp.sampling import to_sampling
 from backends.base import BackendState
@@ -32,6 +32,11 @@ class Asked:
     request: GenerateRequest
     fields: Fields
     prefill: str = ""
+
+    @property
+    def keep_alive(self) -> KeepAlive | None:
+        interval_s = self.fields.sse_ping_interval
+        return KeepAlive(interval_s, lambda: b":\n\n") if interval_s > 0 else None
 
 
 def resolve(call: Call, body: Mapping[str, Any]) -> Served:

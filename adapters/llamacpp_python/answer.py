@@ -11,10 +11,11 @@ import json
 import uuid
 from abc import ABC
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from adapters import framing
-from adapters.base import Call, Reply, Served
+from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import HOLE, Template
 from adapters.llamacpp_python.errors import error_object
 from adapters.llamacpp_python.http import json_reply, success_headers
@@ -23,6 +24,8 @@ from adapters.openai.exchange import OpenAIExchange
 from backends.errors import DragomanError
 from backends.events import Completion, Usage
 from backends.request import GenerateRequest
+
+_PING_AFTER_S = 15.0
 
 
 class SpacedTemplate(Template):
@@ -46,6 +49,7 @@ class Accent(OpenAIExchange, ABC):
             "X-Accel-Buffering": "no",
             **success_headers(call),
         }
+        self.keep_alive = KeepAlive(_PING_AFTER_S, _ping)
         self.uuid = uuid.UUID(call.id)
         self.id = f"{self.id_prefix}-{self.uuid}"
         self.model = options.model or served.info.path or served.name
@@ -85,3 +89,8 @@ class Accent(OpenAIExchange, ABC):
         if template is None:
             template = self._templates[key] = SpacedTemplate(self.frame(self.chunk(choice(HOLE))))
         return template.fill(text)
+
+
+def _ping() -> bytes:
+    """As sse_starlette says it (EventSourceResponse._ping), though it does so whether or not anything else was said."""
+    return f": ping - {datetime.now(timezone.utc)}\n\n".encode()

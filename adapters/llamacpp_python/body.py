@@ -34,6 +34,8 @@ class PythonBody(BaseModel):
     def parse(cls, call: Call) -> Self:
         """Raises MalformedBody or InvalidRequest; notes what has no effect on the call. null isn't absent here."""
         value = call.json()
+        if not _is_json(call):
+            value = call.body
         if value is None:
             missing = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
             raise invalid_body(call, [missing], cls.handler, cls.line)
@@ -44,6 +46,14 @@ class PythonBody(BaseModel):
             raise invalid_body(call, faults, cls.handler, cls.line) from None
         call.ignored += [name for name in value if name in cls.without_effect or name not in cls.model_fields]
         return body
+
+
+def _is_json(call: Call) -> bool:
+    """FastAPI takes a body for bytes unless its Content-Type says otherwise. On other listeners nobody minds."""
+    if call.persona != "llamacpp-python":
+        return True
+    kind, _, subtype = call.headers.get("Content-Type", "").partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
 class GenerationBody(PythonBody):

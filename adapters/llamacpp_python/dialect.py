@@ -5,8 +5,7 @@ Where it differs from the server on purpose:
 - Every model that has embeddings makes one vector for each text; the server has one for each token where the model's
   pooling is `none`.
 - `/health` and other families' paths are answered, as on every listener.
-- A JSON body is read whatever its Content-Type says.
-- There are no pings (`: ping - …`): editors that read each chunk as an event stumble over them.
+- Pings (`: ping - …`) break a silence only: editors that read each chunk as an event stumble over them.
 - An error in the middle of a stream is told; the server breaks the connection off.
 """
 

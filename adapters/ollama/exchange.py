@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import assert_never
 
-from adapters.base import Call, Reply, Served
+from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import HOLE, JSON_UTF8, NDJSON, to_json
 from adapters.ollama.errors import message_of
 from adapters.ollama.json import go_json, go_time, nanoseconds
@@ -63,6 +63,7 @@ class NativeExchange(ABC):
         self.served = served
         self.streams = streams
         self.headers: Mapping[str, str] = {}
+        self.keep_alive: KeepAlive | None = None
         self.model = model
         self._clock = clock
         self._received_ns = nanoseconds(call.received)

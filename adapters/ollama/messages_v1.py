@@ -54,6 +54,7 @@ class OllamaMessagesExchange(MessagesExchange):
     def __init__(self, call: Call, served: Served, request: GenerateRequest, *, model: str, streams: bool) -> None:
         super().__init__(call, served, request, model=model, streams=streams)
         self.headers: Mapping[str, str] = {"Cache-Control": "no-cache"}
+        self.keep_alive = None
         self.id = f"msg_{call.id[:24]}"
         self._request_id = call.id
         self._calls: list[CompletedCall] = []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from adapters import framing
-from adapters.base import Call, Reply, Served
+from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import HOLE, Template
 from adapters.openai.common import AnswerOptions
 from adapters.openai.errors import error_object
@@ -52,6 +52,7 @@ class OpenAIExchange(ABC):
         self.options = options
         self.streams = options.streams
         self.headers: Mapping[str, str] = STREAM_HEADERS
+        self.keep_alive: KeepAlive | None = None
         self.id = f"{self.id_prefix}-{call.id}"
         self.created = int(call.received)
         self.model = call.params.get("model") or options.model or served.name

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 from typing_extensions import assert_never
 
 from adapters import framing
-from adapters.base import Call, Reply, Served
+from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import HOLE, Template
 from adapters.openai.exchange import STREAM_HEADERS
 from adapters.openai.logprobs import chat_logprobs
@@ -68,6 +68,7 @@ class ResponsesExchange:
         self.served = served
         self.streams = body.stream
         self.headers: Mapping[str, str] = STREAM_HEADERS
+        self.keep_alive: KeepAlive | None = None
         self._id = call.id
         self._created = int(call.received)
         self._body = body

@@ -34,7 +34,8 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
 
 def asked(verb: str, body: object, backend: ScriptedBackend, **more: Any) -> Call:
     models = FakeModels.of(backend, name="tiny")
-    return call("POST", PATHS[verb], body, models=models, persona="llamacpp-python", **more)
+    headers = {"Content-Type": "application/json"} | more.pop("headers", {})
+    return call("POST", PATHS[verb], body, models=models, persona="llamacpp-python", headers=headers, **more)
 
 
 async def replied(verb: str, body: object, script: Script = HELLO, **backend: Any) -> Reply:

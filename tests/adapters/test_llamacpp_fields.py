@@ -191,10 +191,10 @@ async def test_lengths_and_deadlines_reach_the_backend() -> None:
 async def test_what_has_no_effect_is_named() -> None:
     asked = call("POST", "/completion", {
         "prompt": "a", "id_slot": 3, "n_keep": 1, "banana": 1, "top_k": 5, "model": "x", "lora": None,
-        "samplers": ["temperature", "top_k"], "post_sampling_probs": True, "sse_ping_interval": 5,
+        "samplers": ["temperature", "top_k"], "post_sampling_probs": True,
     }, models=models_of(ScriptedBackend()))  # fmt: skip
     await DIALECT.verbs["completion"](asked)
-    assert asked.ignored == ["id_slot", "n_keep", "banana", "sse_ping_interval", "post_sampling_probs"]
+    assert asked.ignored == ["id_slot", "n_keep", "banana", "post_sampling_probs"]
 
 
 async def test_the_prompt_is_judged_before_the_fields() -> None:

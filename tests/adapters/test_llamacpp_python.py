@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from backends.errors import (
     Busy,
     DragomanError,
     Forbidden,
+    InvalidRequest,
     NotReady,
     PromptTooLong,
     TooLarge,
@@ -22,7 +24,7 @@ from backends.errors import (
     UnknownModel,
     Unsupported,
 )
-from tests.adapters.llamacpp_python_tools import USER, ask, recorded, recorded_body, replied
+from tests.adapters.llamacpp_python_tools import USER, ask, asked, recorded, recorded_body, replied
 from tests.conformance.shape import differences, nothing_extra
 from tests.fakes import CREATED, TOKENIZER, Fails, FakeModels, ScriptedBackend, answer, call
 
@@ -124,17 +126,17 @@ async def test_a_prompt_that_is_too_long(verb: str, body: Any, message: str) -> 
 
 
 def test_unknown_routes_and_methods() -> None:
-    asked = call("GET", "/v1/nothing")
-    unknown = DIALECT.unknown_route(asked, "POST /v1/completions")
+    made = call("GET", "/v1/nothing")
+    unknown = DIALECT.unknown_route(made, "POST /v1/completions")
     assert (unknown.status, unknown.body) == (404, b'{"detail":"Not Found"}')
-    wrong = DIALECT.wrong_method(asked, ["POST"])
+    wrong = DIALECT.wrong_method(made, ["POST"])
     assert (wrong.status, wrong.body, wrong.headers["Allow"]) == (405, b'{"detail":"Method Not Allowed"}', "POST")
 
 
 def test_preflight_is_as_recorded() -> None:
     theirs = recorded("auth_options")
-    asked = call("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://example.com"})
-    ours = DIALECT.preflight(asked)
+    made = call("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://example.com"})
+    ours = DIALECT.preflight(made)
     headers = {**ours.headers, **DIALECT.cors("https://example.com")}
     assert {name.lower(): value for name, value in headers.items()} == {
         name.lower(): value for name, value in theirs.headers if name.startswith(("vary", "access-control"))
@@ -144,9 +146,9 @@ def test_preflight_is_as_recorded() -> None:
 
 async def test_a_request_id_that_is_a_uuid_comes_back() -> None:
     given = "123e4567-e89b-42d3-a456-426614174000"
-    asked = call("GET", "/v1/models", headers={"x-request-id": given})
-    assert DIALECT.admit(asked) is None
-    reply = (await answer(DIALECT.verbs["models"], asked)).reply
+    made = call("GET", "/v1/models", headers={"x-request-id": given})
+    assert DIALECT.admit(made) is None
+    reply = (await answer(DIALECT.verbs["models"], made)).reply
     assert reply is not None
     assert reply.headers["X-Request-Id"] == given
     assert int(reply.headers["openai-processing-ms"]) >= 0
@@ -185,9 +187,9 @@ async def test_embeddings_are_numbers_whatever_was_asked_for() -> None:
 
 async def test_ignored_fields_are_reported() -> None:
     body = {"prompt": "x", "banana": 1, "n": 2, "best_of": 2, "user": "u"}
-    asked = call("POST", "/v1/completions", body, models=FakeModels.of())
-    await answer(DIALECT.verbs["completions"], asked)
-    assert asked.ignored == ["banana", "n", "best_of", "user"]
+    made = call("POST", "/v1/completions", body, models=FakeModels.of())
+    await answer(DIALECT.verbs["completions"], made)
+    assert made.ignored == ["banana", "n", "best_of", "user"]
 
 
 async def test_no_model_is_named_by_its_path_else_by_its_name() -> None:
@@ -195,3 +197,25 @@ async def test_no_model_is_named_by_its_path_else_by_its_name() -> None:
     assert (await ask("completions", {"prompt": "x", "model": "m"}))["model"] == "m"
     nameless = replace(ScriptedBackend().info, path="")
     assert (await ask("completions", {"prompt": "x"}, info=nameless))["model"] == "tiny"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_that_is_not_called_json_is_bytes(content_type: str) -> None:
+    asked_as = asked("completions", {"prompt": "x"}, ScriptedBackend(), headers={"Content-Type": content_type})
+    with pytest.raises(InvalidRequest, match=r"""'input': b'{"prompt":"x"}'"""):
+        await answer(DIALECT.verbs["completions"], asked_as)
+
+
+async def test_on_other_listeners_json_is_json_whatever_it_is_called() -> None:
+    asked_as = call("POST", "/extras/tokenize", {"input": "x"}, models=FakeModels.of())
+    assert (await answer(DIALECT.verbs["tokenize"], asked_as)).reply is not None
+
+
+@pytest.mark.parametrize("verb", ["chat", "completions"])
+async def test_a_silent_stream_is_pinged_as_sse_starlette_does(verb: str) -> None:
+    body = {"prompt": "x", "messages": USER, "stream": True}
+    exchange = (await answer(DIALECT.verbs[verb], asked(verb, body, ScriptedBackend()))).exchange
+    assert exchange is not None
+    assert exchange.keep_alive is not None
+    assert exchange.keep_alive.after_s == 15
+    assert re.fullmatch(rb": ping - \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+00:00\n\n", exchange.keep_alive.frame())

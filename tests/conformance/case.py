@@ -42,6 +42,15 @@ class Case:
     request: Request
     check: Check
 
+    @property
+    def family(self) -> str:
+        return family_of(self.dialect)
+
+
+def family_of(dialect: str) -> str:
+    """`llamacpp` of `llamacpp/embeddings`."""
+    return dialect.partition("/")[0]
+
 
 def with_feature(dialect: str, path: str) -> str:
     """`llamacpp` → `llamacpp/embeddings` where the path belongs to a part that is served or not by itself."""

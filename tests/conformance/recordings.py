@@ -26,7 +26,7 @@ SPECIAL = {
     "loading_.*": "loading", "busy_.*": "busy", "nointerrupt_.*": "engine",
     "tc_chat_parallel(_stream)?": "two calls",
     "tc_(messages|responses)_mixed(_stream)?": "text and call",
-    "th_reasoning_budget_0": "engine", "embeddings?_disabled": "plain",
+    "th_reasoning_budget_0": "engine", "(embeddings?|embd)_disabled": "plain",
 }  # fmt: skip
 """Cases, by pattern, that need a model or a moment of their own."""
 ABOUT_ROUTES = frozenset({"proto", "method", "cors", "ollama_compat"})

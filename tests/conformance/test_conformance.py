@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,9 @@ from gateway.routes import Match, RouteTable
 from tests.conformance.case import Case
 from tests.conformance.deviations import DIALECTS_SERVED, NOT_COMPARED, ON_PURPOSE, Deviation
 from tests.conformance.ground import PROFILES, Ground, running
-from tests.conformance.suite import all_cases, differences_found, run, why_not_run
+from tests.conformance.suite import Outcome, all_cases, differences_found, run, table, why_not_run
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 CASES = {case.id: case for case in all_cases()}
 RUN = [case for case in all_cases() if why_not_run(case) is None]
 
@@ -26,6 +28,14 @@ def ground() -> Iterator[Ground]:
 @pytest.mark.parametrize("case", RUN, ids=lambda case: case.id)
 def test_answers_as_that_server_does(case: Case, ground: Ground) -> None:
     assert not run(case, ground)
+
+
+def test_the_readme_shows_the_table() -> None:
+    """Each case above passes or the suite is red, so what `make conformance` prints is known without a second run."""
+    shown = README.partition("<!-- conformance -->\n")[2].partition("\n<!-- /conformance -->")[0]
+    assert shown == table([Outcome(case, ()) for case in RUN]), (
+        "run: make conformance, and paste the table in README.md"
+    )
 
 
 def test_every_case_can_be_placed() -> None:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from typing_extensions import assert_never
 
 from backends.base import BackendState, Embeddings, ModelInfo, Slot
-from backends.errors import DragomanError, NotReady
+from backends.errors import DragomanError, NotReady, Unsupported
 from backends.events import (
     Event,
     EventStream,
@@ -139,6 +139,8 @@ class ScriptedBackend:
     async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
         """One vector of length 1 for each input."""
         self._check_ready()
+        if "embedding" not in self.info.capabilities:
+            raise Unsupported("the model makes no embeddings", feature="embeddings")
         counts = tuple(len(item.encode()) if isinstance(item, str) else len(item) for item in inputs)
         return Embeddings(tuple((0.5, -0.5, 0.5, -0.5) for _ in inputs), counts, "mean")
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, ClientResponse
 
 from backends.base import BackendState
 from backends.errors import BackendFailed, Busy, PromptTooLong
@@ -211,3 +211,24 @@ async def test_a_cut_connection_is_not_a_finished_answer(connect: Connect) -> No
     await client.server.close()
     with pytest.raises(ClientPayloadError):
         await response.read()
+
+
+async def test_a_silent_stream_is_kept_alive_as_its_dialect_does(connect: Connect) -> None:
+    backend = ScriptedBackend(fault=Hangs(after=3))
+    client = await connect(backend, "llamacpp")
+    async with client.post("/completion", json={"prompt": "x", "stream": True, "sse_ping_interval": 1}) as response:
+        frames = [frame async for frame in _frames_until(response, b":\n\n")]
+    assert frames[:-1]
+    assert all(frame.startswith(b"data: ") for frame in frames[:-1])
+    await until(lambda: backend.num_closed == 1)
+
+
+async def _frames_until(response: ClientResponse, last: bytes) -> AsyncIterator[bytes]:
+    frame = b""
+    async for data, ends in response.content.iter_chunks():
+        frame += data
+        if ends:
+            yield frame
+            if frame == last:
+                return
+            frame = b""
