@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http import SERVER_SOFTWARE
 
 from adapters.registry import DIALECTS
 from gateway.config import Config, Listener
@@ -67,7 +68,14 @@ def build_app(
     app = web.Application(client_max_size=config.limits.max_body_mib * 2**20)
     Control(models).add_to(app)
     app.router.add_route("*", "/{path:.*}", handler.handle)
+    app.on_response_prepare.append(_hide_server)
     return app
+
+
+async def _hide_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """A dialect names the server that it speaks for, or none: aiohttp's own name would give us away."""
+    if response.headers.get("Server") == SERVER_SOFTWARE:
+        del response.headers["Server"]
 
 
 @asynccontextmanager

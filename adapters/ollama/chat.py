@@ -11,7 +11,7 @@ from adapters.base import Call, Exchange, Reply
 from adapters.ollama.exchange import DONE_REASONS, NativeExchange
 from adapters.ollama.messages import WireMessage, WireTool, think_args, to_chat_prompt
 from adapters.ollama.native import NativeBody, now_reply, rendered
-from adapters.ollama.shapes import to_calls, to_logprobs
+from adapters.ollama.shapes import to_calls, to_logprobs, whole_calls
 from backends.errors import DragomanError, InvalidRequest
 from backends.events import CompletedChoice
 from backends.request import ChatPrompt
@@ -49,8 +49,8 @@ class ChatExchange(NativeExchange):
         message: dict[str, Any] = {"role": "assistant", "content": choice.text}
         if choice.reasoning:
             message["thinking"] = choice.reasoning
-        if choice.tool_calls:
-            message["tool_calls"] = to_calls(choice.tool_calls)
+        if calls := whole_calls(choice.tool_calls, choice.end):
+            message["tool_calls"] = to_calls(calls)
         answer = {"message": message, "done": True, "done_reason": DONE_REASONS[choice.end.reason]}
         if choice.logprobs:
             answer["logprobs"] = to_logprobs(choice.logprobs)

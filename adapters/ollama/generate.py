@@ -16,7 +16,7 @@ from adapters.ollama.body import Base64, GoInt
 from adapters.ollama.exchange import DONE_REASONS, NativeExchange
 from adapters.ollama.messages import think_args, to_chat_prompt, to_images
 from adapters.ollama.native import NativeBody, now_reply, rendered
-from adapters.ollama.shapes import to_calls, to_logprobs
+from adapters.ollama.shapes import to_calls, to_logprobs, whole_calls
 from adapters.ollama.template import Template
 from backends.base import Backend
 from backends.errors import DragomanError, InvalidRequest, UnknownModel
@@ -110,8 +110,8 @@ class GenerateExchange(NativeExchange):
         if self._sends_context and choice.started.prompt_token_ids:
             answer["context"] = [*choice.started.prompt_token_ids, *choice.token_ids]
         answer |= self.metrics(choice)
-        if choice.tool_calls:
-            answer["tool_calls"] = to_calls(choice.tool_calls)
+        if calls := whole_calls(choice.tool_calls, choice.end):
+            answer["tool_calls"] = to_calls(calls)
         if choice.logprobs:
             answer["logprobs"] = to_logprobs(choice.logprobs)
         return answer

@@ -20,7 +20,7 @@ from adapters.ollama.errors import anthropic_error
 from adapters.ollama.json import go_escaped, go_json
 from adapters.ollama.messages_v1_body import MessagesBody
 from adapters.ollama.openai import encoded
-from adapters.ollama.shapes import arguments, call_id
+from adapters.ollama.shapes import arguments, call_id, whole_calls
 from backends.errors import DragomanError
 from backends.events import (
     CompletedCall,
@@ -81,7 +81,7 @@ class OllamaMessagesExchange(MessagesExchange):
 
     def on_finished(self, event: Finished) -> Iterator[bytes]:
         """A call is told when it is known that its arguments are an object."""
-        for call in self._calls:
+        for call in whole_calls(self._calls, event):
             given = go_json(arguments(call)).decode()
             yield from self.open_block(self.tool_block(call.id, call.name))
             yield from self.grow(given)
@@ -106,6 +106,7 @@ class OllamaMessagesExchange(MessagesExchange):
         return ToolUseBlock(call_id(backend_id), name)
 
     def body(self, choice: CompletedChoice) -> dict[str, Any]:
+        choice.tool_calls = [*whole_calls(choice.tool_calls, choice.end)]
         for call in choice.tool_calls:
             arguments(call)  # raises BackendFailed
         return super().body(choice)

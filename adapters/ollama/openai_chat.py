@@ -20,7 +20,7 @@ from adapters.ollama.json import go_json
 from adapters.ollama.messages import WireTool
 from adapters.ollama.openai import Accent, GenerationBody, to_think
 from adapters.ollama.openai_messages import OpenAIMessage, to_native
-from adapters.ollama.shapes import arguments, call_id, to_logprobs
+from adapters.ollama.shapes import arguments, call_id, to_logprobs, whole_calls
 from adapters.openai.chat import ChatExchange
 from backends.events import (
     CompletedCall,
@@ -124,8 +124,8 @@ class OpenAIChatExchange(Accent, ChatExchange):
     def on_finished(self, event: Finished) -> Iterable[bytes]:
         self.note(event)
         choice = self.seen.choices[event.index]
-        if choice.tool_calls:
-            yield self._next({"content": "", "tool_calls": _calls(choice.tool_calls)})
+        if calls := whole_calls(choice.tool_calls, event):
+            yield self._next({"content": "", "tool_calls": _calls(calls)})
         elif not self.has_begun:
             yield self._next({"content": ""})
         yield self.frame(self.chunk(self.chunk_choice(event.index, {}, self.reason(choice))))
@@ -146,8 +146,8 @@ class OpenAIChatExchange(Accent, ChatExchange):
         message: dict[str, Any] = {"role": "assistant", "content": choice.text}
         if choice.reasoning:
             message["reasoning"] = choice.reasoning
-        if choice.tool_calls:
-            message["tool_calls"] = _calls(choice.tool_calls)
+        if calls := whole_calls(choice.tool_calls, choice.end):
+            message["tool_calls"] = _calls(calls)
         return message
 
     def logprobs(self, tokens: Iterable[TokenLogprob]) -> dict[str, Any]:

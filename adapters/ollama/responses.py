@@ -17,7 +17,7 @@ from adapters.base import Call, Reply, Served
 from adapters.ollama.json import go_json
 from adapters.ollama.openai import encoded
 from adapters.ollama.responses_body import ResponsesBody
-from adapters.ollama.shapes import arguments, call_id
+from adapters.ollama.shapes import arguments, call_id, whole_calls
 from adapters.openai.response_output import Payload, ReasoningItem, SummaryItem
 from adapters.openai.responses import ResponsesExchange
 from backends.events import (
@@ -72,7 +72,7 @@ class OllamaResponsesExchange(ResponsesExchange):
                 self._calls[event.call].arguments += event.text
                 return ()
             case Finished():
-                return (*self._told_calls(), *super().frames(event))
+                return (*self._told_calls(event), *super().frames(event))
             case _:
                 return super().frames(event)
 
@@ -97,13 +97,14 @@ class OllamaResponsesExchange(ResponsesExchange):
         """An answer that was cut short is complete, too."""
         return "completed"
 
-    def _told_calls(self) -> Iterator[bytes]:
-        for call in self._calls:
+    def _told_calls(self, end: Finished) -> Iterator[bytes]:
+        for call in whole_calls(self._calls, end):
             given = _arguments(call)
             yield from self._begin(self._new_call(call_id(call.id), call.name))
             yield from self._delta(given)
 
     def _fill(self, choice: CompletedChoice) -> None:
+        choice.tool_calls = [*whole_calls(choice.tool_calls, choice.end)]
         for call in choice.tool_calls:
             call.id, call.arguments = call_id(call.id), _arguments(call)
         super()._fill(choice)

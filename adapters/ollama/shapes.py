@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from adapters.ollama.json import go_number, quoted
 from backends.errors import BackendFailed
-from backends.events import CompletedCall, TokenLogprob
+from backends.events import CompletedCall, Finished, TokenLogprob
 
 _CALL_ID = re.compile(r"call_[a-z0-9]{8}")
 
@@ -37,6 +37,12 @@ def to_calls(calls: Iterable[CompletedCall]) -> list[dict[str, Any]]:
     ]
 
 
+def whole_calls(calls: Sequence[CompletedCall], end: Finished) -> Sequence[CompletedCall]:
+    """Without the one that the length cut: Ollama's parsers tell whole calls only (ollama tools/tools.go)."""
+    is_cut = end.reason == "length" and bool(calls) and _parsed(calls[-1]) is None
+    return calls[:-1] if is_cut else calls
+
+
 def call_id(backend_id: str) -> str:
     """`call_` and eight characters: some clients check the form. The same id always becomes the same."""
     if _CALL_ID.fullmatch(backend_id):
@@ -46,10 +52,14 @@ def call_id(backend_id: str) -> str:
 
 def arguments(call: CompletedCall) -> dict[str, Any]:
     """No text at all is no arguments."""
-    try:
-        value = orjson.loads(call.arguments) if call.arguments.strip() else {}
-    except orjson.JSONDecodeError:
-        value = None
+    value = _parsed(call)
     if not isinstance(value, dict):
         raise BackendFailed(f"the model called {quoted(call.name)} with arguments that are no JSON object")
     return value
+
+
+def _parsed(call: CompletedCall) -> Any:
+    try:
+        return orjson.loads(call.arguments) if call.arguments.strip() else {}
+    except orjson.JSONDecodeError:
+        return None

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from typing_extensions import assert_never
 
 from adapters import framing
-from adapters.base import Call, Reply, Served
+from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import to_json
 from adapters.tgi.body import GenerateBody
 from adapters.tgi.errors import compact_sse, failure_frames
@@ -44,6 +44,7 @@ FINISH_REASONS: Mapping[FinishReason, str] = {
     "tool_calls": "eos_token",
 }
 COMPUTE_TYPE = "cpu"
+KEEP_ALIVE = KeepAlive(15.0, lambda: b":\n\n")  # axum's default
 STREAM_HEADERS: Mapping[str, str] = {
     "x-compute-type": COMPUTE_TYPE,
     "x-accel-buffering": "no",
@@ -71,6 +72,7 @@ class GenerateExchange:
         self.served = served
         self.streams = streams
         self.headers: Mapping[str, str] = {**STREAM_HEADERS, "x-compute-characters": str(len(body.inputs))}
+        self.keep_alive: KeepAlive | None = KEEP_ALIVE
         self._call = call
         self._asked = body.parameters
         self._inputs = body.inputs

@@ -21,7 +21,7 @@ from adapters.openai.exchange import OpenAIExchange
 from adapters.openai.logprobs import token_name
 from adapters.tgi.body import LIMITS
 from adapters.tgi.errors import DONE, Refused, Rejected, compact_sse, failure_frames
-from adapters.tgi.generate import FINISH_REASONS, STREAM_HEADERS, reply_headers
+from adapters.tgi.generate import FINISH_REASONS, KEEP_ALIVE, STREAM_HEADERS, reply_headers
 from adapters.tgi.probes import VERSION, resolve
 from backends.errors import DragomanError
 from backends.events import (
@@ -92,6 +92,7 @@ class Accent(OpenAIExchange, ABC):
         self.fingerprint = f"{VERSION}-native"
         self._call = call
         self.headers = STREAM_HEADERS
+        self.keep_alive = KEEP_ALIVE
 
     def tail(self) -> Iterable[bytes]:
         return (DONE,)

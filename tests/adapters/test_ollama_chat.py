@@ -222,6 +222,19 @@ async def test_a_call_whose_arguments_are_no_object_is_an_error() -> None:
     assert lines == [{"error": 'the model called "f" with arguments that are no JSON object'}]
 
 
+CUT_CALL = Script((*called("f", '{"a":1}'), *called("g", '{"b": "un', call=1)), reason="length")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("verb", ["chat", "chat_v1", "messages_v1", "responses_v1"])
+async def test_a_call_that_the_length_cut_is_not_told(verb: str, streams: bool) -> None:
+    body = CHAT | {"stream": streams, "tools": TOOLS if "chat" in verb else [], "input": "hi", "max_tokens": 9}
+    said = await ask(verb, body, CUT_CALL)
+    sent = said.body + b"".join(said.frames)
+    assert said.status == 200
+    assert (b'"f"' in sent, b'"g"' in sent, b"error" in sent.replace(b'"error":null', b"")) == (True, False, False)
+
+
 # the whole answer
 
 

@@ -36,6 +36,31 @@ def test_openai(dragoman: Gateway, client: str) -> None:
     assert_refused_as_too_long(got["refused"])
 
 
+@pytest.mark.parametrize("client", ["openai", "openai-1"])
+def test_openai_beyond_plain_chats(dragoman: Gateway, client: str) -> None:
+    got = understood(client, "openai_newer.py", dragoman.urls["openai"] + "/v1")
+    responses = got["responses"]
+    assert responses["text"] == responses["streamed"] == responses["kept"]
+    assert (responses["status"], responses["grew"], responses["items"]) == ("completed", True, 1)
+    first, last = "response.created response.in_progress", "response.output_item.done response.completed"
+    assert (" ".join(responses["events"][:2]), " ".join(responses["events"][-2:])) == (first, last)
+    called = got["response_tools"]
+    assert (called["name"], called["arguments"]) == ("get_weather", called["streamed"])
+    assert set(got["parsed"]["answers"]) <= {"yes", "no"}
+    assert got["parsed"]["arguments"]["city"] in {"Paris", "Rome"}
+    assert "tool_calls.function.arguments.done" in got["parsed"]["events"]
+    assert (got["legacy"]["name"], got["legacy"]["after"]) == ("get_weather", "assistant")
+    assert got["embeddings"] == {"count": 2, "distance": 0.0}
+    assert got["asynchronous"] == ["length"] * 8
+    assert got["refusals"] == {
+        "temperature": ["BadRequestError", "temperature", "invalid_value"],
+        "messages": ["BadRequestError", "messages", "invalid_value"],
+        "previous": ["BadRequestError", "previous_response_id", "previous_response_not_found"],
+        "path": ["NotFoundError", None, "unknown_url"],
+        "model": ["NotFoundError", "model", "model_not_found"],
+    }
+
+
 @pytest.mark.parametrize("base", ["/v1", ""], ids=["with v1", "without v1"])
 def test_openai_of_2023(dragoman: Gateway, base: str) -> None:
     got = understood("openai-0.28", "openai_028.py", dragoman.urls["openai"] + base)
@@ -61,7 +86,22 @@ def test_ollama(dragoman: Gateway) -> None:
     assert got["context"] > 0
     assert isinstance(got["filled"], str)
     assert got["structured"]["answer"] in {"yes", "no"}
-    assert got["unknown"] == {"status": 404, "error": "model 'nobody' not found"}
+    assert got["called"] == {
+        "call": [["read_file", {"path": "main.py"}]], "streamed": [{"path": "main.py"}], "after": "assistant",
+    }  # fmt: skip
+    assert got["embedded"] == [2, 0]
+    assert got["asynchronous"] == got["chat"]
+    assert got["managed"]["pulled"][-1] == "success"
+    assert {"demo", "copied", "made"} <= set(got["managed"]["names"])
+    assert got["managed"]["deleted"] == ["success", "success"]
+    assert got["managed"]["lifetime"] == ["unload", "load"]
+    assert got["refusals"] == {
+        "show": [404, "model 'nobody' not found"],
+        "delete": [404, "model 'nobody' not found"],
+        "think": [400, '"demo" does not support thinking'],
+        "images": [400, "registry.ollama.ai/library/demo:latest does not support vision"],
+        "options": [500, 'option "stop" must be of type array'],
+    }
 
 
 def test_openai_on_node(dragoman: Gateway) -> None:
@@ -70,6 +110,11 @@ def test_openai_on_node(dragoman: Gateway) -> None:
     assert got["chat"]["text"].strip()
     assert got["streamed"] == got["chat"]
     assert got["text"]
+    assert (got["called"]["reason"], got["called"]["after"]) == ("tool_calls", "assistant")
+    assert got["called"]["call"] == got["called"]["streamed"]
+    assert got["structured"]["place"]["city"] in {"Paris", "Rome"}
+    assert got["structured"]["response"].strip()
+    assert got["embedding"] > 0
     assert_refused_as_too_long(got["refused"])
 
 
@@ -81,6 +126,9 @@ def test_ollama_on_node(dragoman: Gateway) -> None:
     assert got["streamed"] == got["chat"]
     assert got["done"] == [False] * (len(got["done"]) - 1) + [True]
     assert got["generated"]
+    assert [call["function"]["arguments"] for call in got["called"]] == [{"path": "main.py"}]
+    assert isinstance(got["structured"]["yes"], bool)
+    assert got["embedded"] == 2
     assert got["unknown"] == {"status": 404, "error": "model 'nobody' not found"}
 
 
@@ -108,4 +156,9 @@ def test_anthropic_on_node(dragoman: Gateway) -> None:
     assert got["text"].strip()
     assert got["streamed"] == got["text"]
     assert got["reason"] in {"end_turn", "max_tokens"}
+    assert got["called"]["call"] == got["called"]["streamed"]
+    assert (got["called"]["reason"], got["called"]["after"]) == ("tool_use", "assistant")
+    assert got["refused"] == {
+        "status": 400, "type": "invalid_request_error", "message": "max_tokens: Field required",
+    }  # fmt: skip
     assert got["counted"] > 0

@@ -47,6 +47,7 @@ async def test_every_listener_answers_every_dialect_with_one_model() -> None:
             ):
                 async with session.post(address.url + path, json=body) as response:
                     assert response.status == 200, await response.text()
+                    assert "aiohttp" not in response.headers.get("Server", "")
 
 
 async def test_the_sockets_are_let_go_at_the_end() -> None:

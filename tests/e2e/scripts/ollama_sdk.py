@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from typing import Any
@@ -14,12 +15,61 @@ MESSAGES = [{"role": "user", "content": "What are you?"}]
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "string", "enum": ["yes", "no"]}}, "required": ["answer"]}
 
 
-def unknown() -> dict[str, Any]:
-    try:
-        client.show("nobody")
-    except ollama.ResponseError as error:
-        return {"status": error.status_code, "error": error.error}
-    return {}
+def read_file(path: str) -> str:
+    """Read a file."""
+    return path
+
+
+def refusals() -> dict[str, Any]:
+    wrong: dict[str, Any] = {
+        "show": lambda: client.show("nobody"),
+        "delete": lambda: client.delete("nobody"),
+        "think": lambda: client.chat("demo", MESSAGES, think=True),
+        "images": lambda: client.generate("demo", "What is it?", images=[b"no picture"]),
+        "options": lambda: client.generate("demo", "x", options={"stop": "no list"}),
+    }
+    found = {}
+    for name, ask in wrong.items():
+        try:
+            ask()
+        except ollama.ResponseError as error:
+            found[name] = [error.status_code, error.error]
+    return found
+
+
+def called() -> dict[str, Any]:
+    """A call, its result, and what is said of it; streamed, the call comes whole."""
+    asked: Any = {"model": "demo", "tools": [read_file], "options": {"temperature": 0, "num_predict": 64}}
+    question = [{"role": "user", "content": "Read main.py"}]
+    message = client.chat(messages=question, **asked).message
+    pieces = list(client.chat(messages=question, stream=True, **asked))
+    result = {"role": "tool", "tool_name": "read_file", "content": "import os"}
+    after = client.chat(messages=[*question, message, result], **asked)
+    return {
+        "call": [[call.function.name, dict(call.function.arguments)] for call in message.tool_calls],
+        "streamed": [dict(call.function.arguments) for piece in pieces for call in piece.message.tool_calls or []],
+        "after": after.message.role,
+    }
+
+
+def managed() -> dict[str, Any]:
+    pulled = [progress.status for progress in client.pull("demo", stream=True)]
+    client.copy("demo", "copied")
+    client.create("made", from_="demo")
+    names = [model.model.removesuffix(":latest") for model in client.list().models]
+    deleted = [client.delete("copied").status, client.delete("made").status]
+    lifetime = [client.generate("demo", keep_alive=0).done_reason, client.generate("demo").done_reason]
+    return {"pulled": pulled, "names": names, "deleted": deleted, "lifetime": lifetime}
+
+
+def embedded() -> list[int]:
+    made = client.embed("demo", ["a", "b"])
+    return [len(made.embeddings), len(made.embeddings[0]) - len(client.embeddings("demo", "a").embedding)]
+
+
+async def asynchronous() -> str:
+    pieces = await ollama.AsyncClient(host=sys.argv[1]).chat("demo", MESSAGES, options=OPTIONS, stream=True)
+    return "".join([piece.message.content async for piece in pieces])
 
 
 def main() -> dict[str, Any]:
@@ -45,7 +95,11 @@ def main() -> dict[str, Any]:
         "context": len(text.context),
         "filled": filled.response,
         "structured": json.loads(structured.message.content),
-        "unknown": unknown(),
+        "called": called(),
+        "embedded": embedded(),
+        "asynchronous": asyncio.run(asynchronous()),
+        "refusals": refusals(),
+        "managed": managed(),
     }
 
 
