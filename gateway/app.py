@@ -1,125 +1,95 @@
-"""The running gateway: listeners bound first, models loaded behind them, everything let go at the end."""
+"""The running gateway: listeners open first, models load behind them, and both follow the config when it changes."""
 
 from __future__ import annotations
 
-import errno
-import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-import structlog
 from aiohttp import web
-from aiohttp.http import SERVER_SOFTWARE
 
 from adapters.registry import DIALECTS
+from gateway.changes import Changes
 from gateway.config import Config, Listener
 from gateway.control import Control, is_loopback
 from gateway.handler import Handler
 from gateway.keys import KeyRing
+from gateway.listeners import Address, Listeners, NoListener, application
+from gateway.log import configure
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
+from gateway.reloader import Reloader
 from gateway.routes import RouteTable
 
-log = structlog.get_logger()
 
+class Gateway:
+    """reloader: None where the config is in no file."""
 
-SERVER_OPTIONS: Mapping[str, Any] = {
-    "access_log": None,  # costs as much as the request; we write one line of our own
-    "handler_cancellation": True,  # a handler learns at once that its client left, not at its next write
-    "shutdown_timeout": 5,
-    "max_line_size": 65_536,  # the defaults refuse long paths and the headers of some proxies
-    "max_field_size": 65_536,
-}
-
-
-class NoListener(Exception):
-    """Every port of the config is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a listener really listens: its port is known even when the config asked for port 0."""
-
-    host: str
-    port: int
-    persona: str
+    def __init__(self, config: Config, path: Path | None = None) -> None:
+        self.reloader = Reloader(path, self._follow, watches=config.reload.watch) if path else None
+        self._config = config
+        self._models = ModelRegistry.from_config(config)
+        self._counter = Counter()
+        self._listeners = Listeners(self._handler, Control(self._models, self.reloader))
 
     @property
-    def url(self) -> str:
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+    def addresses(self) -> Sequence[Address]:
+        return self._listeners.addresses
+
+    async def start(self) -> None:
+        """Raises NoListener. The models load while the listeners are open already."""
+        await self._listeners.follow(self._config.listeners)
+        if not self.addresses:
+            ports = ", ".join(str(listener.port) for listener in self._config.listeners)
+            raise NoListener(f"no listener could be opened (ports {ports}): free one, or set others under `listeners:`")
+        self._models.start()
+        if self.reloader:
+            self.reloader.start()
+
+    async def stop(self) -> None:
+        if self.reloader:
+            await self.reloader.stop()
+        await self._listeners.close()
+        await self._models.stop()
+
+    async def _follow(self, config: Config) -> Changes:
+        if config.log != self._config.log:
+            configure(config.log.level, config.log.format)
+        self._config = config
+        await self._listeners.follow(config.listeners)
+        return await self._models.follow(config)
+
+    def _handler(self, listener: Listener) -> Handler:
+        return build_handler(listener, self._models, self._counter, self._config)
 
 
-def build_app(
-    persona: str, models: ModelRegistry, counter: Counter, config: Config, *, host: str = "127.0.0.1"
-) -> web.Application:
-    """One listener's application. All of them share the models and the counter. host: where it listens."""
-    handler = Handler(
-        persona,
+@asynccontextmanager
+async def running(config: Config, path: Path | None = None) -> AsyncIterator[Gateway]:
+    """path: where the config was read, and will be again. Raises NoListener."""
+    gateway = Gateway(config, path)
+    try:
+        await gateway.start()
+        yield gateway
+    finally:
+        await gateway.stop()
+
+
+def build_handler(listener: Listener, models: ModelRegistry, counter: Counter, config: Config) -> Handler:
+    """Of one listener, as the config is now. All of them share the models and the counter."""
+    return Handler(
+        listener.persona,
         dialects=DIALECTS,
         routes=RouteTable(),
         models=models,
         counter=counter,
         keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),
         log_prompts=config.log.prompts,
-        is_local=is_loopback(host),
+        max_body_bytes=config.limits.max_body_mib * 2**20,
+        is_local=is_loopback(listener.host),
     )
-    app = web.Application(client_max_size=config.limits.max_body_mib * 2**20)
-    Control(models).add_to(app)
-    app.router.add_route("*", "/{path:.*}", handler.handle)
-    app.on_response_prepare.append(_hide_server)
-    return app
 
 
-async def _hide_server(_request: web.Request, response: web.StreamResponse) -> None:
-    """A dialect names the server that it speaks for, or none: aiohttp's own name would give us away."""
-    if response.headers.get("Server") == SERVER_SOFTWARE:
-        del response.headers["Server"]
-
-
-@asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Sequence[Address]]:
-    """Raises NoListener. The models load while the listeners are open already."""
-    async with AsyncExitStack() as stack:
-        sockets = bind(config.listeners)
-        for _, sock in sockets:
-            stack.callback(sock.close)
-        models, counter = ModelRegistry.from_config(config), Counter()
-        stack.push_async_callback(models.stop)
-        for listener, sock in sockets:
-            app = build_app(listener.persona, models, counter, config, host=listener.host)
-            runner = web.AppRunner(app, **SERVER_OPTIONS)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, sock).start()
-        models.start()
-        yield [Address(listener.host, sock.getsockname()[1], listener.persona) for listener, sock in sockets]
-
-
-def bind(listeners: Sequence[Listener]) -> list[tuple[Listener, socket.socket]]:
-    """A busy port is a warning and the others go on; none at all raises NoListener."""
-    bound = []
-    for listener in listeners:
-        try:
-            bound.append((listener, _bind(listener)))
-        except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            log.warning(f"port {listener.port} {reason}: no {listener.persona} listener", host=listener.host)
-    if not bound:
-        ports = ", ".join(str(listener.port) for listener in listeners)
-        raise NoListener(f"no listener could be opened (ports {ports}): free one, or set others under `listeners:`")
-    return bound
-
-
-def _bind(listener: Listener) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((listener.host, listener.port))
-        sock.listen(1024)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+def build_app(persona: str, models: ModelRegistry, counter: Counter, config: Config) -> web.Application:
+    """What answers on one listener of a gateway whose config stays as it is."""
+    handler = build_handler(Listener(port=0, persona=persona), models, counter, config)
+    return application(handler.handle, Control(models))

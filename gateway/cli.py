@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway import config as configuration
-from gateway.app import Address, NoListener, running
+from gateway.app import running
+from gateway.listeners import Address, NoListener
 from gateway.log import configure
 from gateway.routes import ROUTES, Route
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 configuration.load(args.config)
                 print(f"{args.config}: ok")
             case _:
-                return _serve(configuration.load(args.config))
+                return _serve(configuration.load(args.config), args.config)
     except (configuration.ConfigError, NoListener) as error:
         print(f"dragoman: {error}", file=sys.stderr)
         return 1
@@ -42,19 +43,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(config: configuration.Config) -> int:
+def _serve(config: configuration.Config, path: Path) -> int:
     configure(config.log.level, config.log.format)
-    asyncio.run(_run(config))
+    asyncio.run(_run(config, path))
     return 0
 
 
-async def _run(config: configuration.Config) -> None:
+async def _run(config: configuration.Config, path: Path) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    async with running(config) as addresses:
-        print(banner(addresses), flush=True)
+    async with running(config, path) as gateway:
+        if gateway.reloader:
+            loop.add_signal_handler(signal.SIGHUP, gateway.reloader.trigger)
+        print(banner(gateway.addresses), flush=True)
         await stop.wait()
 
 

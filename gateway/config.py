@@ -38,11 +38,13 @@ class Listener(Options):
 
 
 class Model(Options):
-    """What every kind of backend has. exclusive: models of one such group are never loaded together."""
+    """What every kind of backend has. exclusive: models of one such group are never loaded together. pinned: nothing
+    unloads it once it is loaded."""
 
     aliases: tuple[str, ...] = ()
     load: Literal["start", "demand"] = "start"
     unload_after_s: float | None = Field(default=None, ge=0)
+    pinned: bool = False
     exclusive: str | None = None
 
 
@@ -143,6 +145,13 @@ class Limits(Options):
     patience_s: float = Field(default=30.0, ge=0)
 
 
+class Reload(Options):
+    """watch: the file is read again once it was saved. drain_s: for how long a changed model may finish what it has."""
+
+    watch: bool = True
+    drain_s: float = Field(default=30.0, ge=0)
+
+
 class Log(Options):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
@@ -156,6 +165,7 @@ class Config(Options):
     unknown_model: Literal["default", "refuse"] = "default"
     keys: Mapping[str, Key] = Field(default_factory=dict)
     limits: Limits = Limits()
+    reload: Reload = Reload()
     log: Log = Log()
 
 
@@ -177,6 +187,7 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
         raise document.error(*_complaint(invalid)) from None
     _check_names(config, document)
     _check_keys(config, document)
+    _check_pinned(config, document)
     return config
 
 
@@ -206,6 +217,16 @@ def _check_keys(config: Config, document: _Document) -> None:
         if secret in owner:
             raise document.error(("keys", name), f"the same key as keys.{owner[secret]}")
         owner[secret] = name
+
+
+def _check_pinned(config: Config, document: _Document) -> None:
+    for name, model in config.models.items():
+        others = [other for other, its in config.models.items() if its.exclusive == model.exclusive and other != name]
+        if model.pinned and model.exclusive and others:
+            place = ("models", name, "pinned")
+            raise document.error(place, f"models.{others[0]} shares its device and could never be loaded")
+        if model.pinned and model.unload_after_s is not None:
+            raise document.error(("models", name, "pinned"), "it has unload_after_s too")
 
 
 def _complaint(invalid: ValidationError) -> tuple[Place, str]:

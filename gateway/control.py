@@ -7,6 +7,7 @@ the caller's address and the Host must be this machine's, and the Origin, where 
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
@@ -16,19 +17,23 @@ from aiohttp import web
 
 from adapters.base import Served
 from adapters.framing import to_json
-from backends.errors import DragomanError, Forbidden, NotFound, UnknownModel
+from backends.errors import DragomanError, Forbidden, InvalidRequest, NotFound, UnknownModel
+from gateway.config import ConfigError
 from gateway.models import ModelRegistry
+from gateway.reloader import Reloader
 
 PREFIX = "/gateway"
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Control:
-    """Answers on every listener."""
+    """Answers on every listener. reloader: None where the config is in no file."""
 
-    def __init__(self, models: ModelRegistry) -> None:
+    def __init__(self, models: ModelRegistry, reloader: Reloader | None = None) -> None:
         self._models = models
+        self._reloader = reloader
         self.routes: Mapping[tuple[str, str], Answer] = {
+            ("POST", f"{PREFIX}/reload"): self._reload,
             ("GET", f"{PREFIX}/models"): self._list_models,
             ("GET", f"{PREFIX}/models/{{model:.+}}/log"): self._log,
         }
@@ -41,6 +46,14 @@ class Control:
     async def _unknown(self, request: web.Request) -> web.Response:
         known = ", ".join(f"{method} {path}" for method, path in self.routes)
         raise NotFound(f"there is no {request.method} {request.path} here, but {known}".replace(":.+", ""))
+
+    async def _reload(self, _request: web.Request) -> web.Response:
+        if self._reloader is None:
+            raise NotFound("the config is in no file that could be read again")
+        try:
+            return reply(dataclasses.asdict(await self._reloader.reload()))
+        except ConfigError as error:
+            raise InvalidRequest(str(error)) from None
 
     async def _list_models(self, _request: web.Request) -> web.Response:
         return reply({"models": [_described(served) for served in self._models.all()]})

@@ -1,122 +1,81 @@
 """Models that share a device: at most one of them is loaded, and one task owns all their lives.
 
-A model with a device to itself is a group of one. Requests take a ticket and are let in by the task, which alone
-loads and unloads; whose turn it is `turns.py` decides.
+A model with a device to itself is a group of one. The task alone lets requests in, loads and unloads; whose turn it is
+`turns.py` decides.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from backends.base import Backend, BackendState
 from backends.errors import BackendFailed, NotReady
+from gateway.resident import Resident
 from gateway.turns import Drain, Serve, Swap, next_turn
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
-class Resident:
-    """A model and how it is used. unload_after_s: idle seconds after which it is unloaded; None: never. asked_s: the
-    same as a client asked for it, in force until it is unloaded."""
+class _Retirement:
+    """by: when what still runs is cut off, on the monotonic clock. was_wanted: it was loaded, or just about to be."""
 
-    name: str
-    backend: Backend
-    unload_after_s: float | None = None
-    num_running: int = 0
-    idle_since: float = 0.0
-    failure: BackendFailed | None = None
-    asked_s: float | None = None
-
-    @property
-    def hold_s(self) -> float:
-        """How long it stays when it is idle."""
-        if self.asked_s is not None:
-            return self.asked_s
-        return math.inf if self.unload_after_s is None else self.unload_after_s
-
-    @property
-    def unload_at(self) -> float | None:
-        """When it goes if nobody comes; None while it is in use or pinned."""
-        return None if self.num_running or math.isinf(self.hold_s) else self.idle_since + self.hold_s
-
-    @property
-    def is_idle_too_long(self) -> bool:
-        return self.unload_at is not None and time.monotonic() >= self.unload_at
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    resident: Resident
-    since: float
-    granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    by: float
+    was_wanted: bool = False
+    done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Group:
     """patience_s: how long requests for another member wait before the loaded one gives way."""
 
-    def __init__(self, members: Sequence[Resident], *, patience_s: float, load_timeout_s: float) -> None:
-        self.members = list(members)
+    def __init__(self, *, patience_s: float) -> None:
+        self.members: list[Resident] = []
         self.loaded: Resident | None = None
-        self._patience_s = patience_s
-        self._load_timeout_s = load_timeout_s
-        self._tickets: list[_Ticket] = []
+        self.patience_s = patience_s
+        self._next: Resident | None = None  # to be loaded although nobody asks for it
+        self._retiring: dict[Resident, _Retirement] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, first: Resident | None) -> None:
-        """first: loaded at once; the others when somebody asks for them."""
-        self._task = asyncio.create_task(self._run(first), name=f"group of {self.members[0].name}")
+    def add(self, resident: Resident, *, loads: bool = False) -> None:
+        """loads: at once, if the device is free; else when somebody asks for it."""
+        resident.changed = self._changed.set
+        self.members.append(resident)
+        if loads and self._next is None:
+            self._next = resident
+        self._changed.set()
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="group")
 
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        while self._tickets:
-            self._tickets.pop().granted.set_exception(NotReady("the gateway is stopping"))
+        for member in self.members:
+            member.refuse(NotReady("the gateway is stopping"))
         await asyncio.gather(*(member.backend.stop() for member in self.members))
 
-    @contextlib.asynccontextmanager
-    async def acquire(self, resident: Resident) -> AsyncIterator[Backend]:
-        """Holds the model for one request. Raises NotReady when it takes too long, BackendFailed when it can't be."""
-        ticket = _Ticket(resident, time.monotonic())
-        self._tickets.append(ticket)
+    async def retire(self, resident: Resident, within_s: float) -> bool:
+        """Takes it out of the group, stopped: no request is let in any more, and those that it has may end in
+        within_s. Returns whether it was loaded, or just about to be."""
+        retirement = self._retiring[resident] = _Retirement(time.monotonic() + within_s)
         self._changed.set()
-        try:
-            await asyncio.wait([ticket.granted], timeout=self._load_timeout_s)
-            if not ticket.granted.done():
-                phase = resident.backend.phase
-                raise NotReady(f"model '{resident.name}' is not ready: {phase}", retry_after_s=5)
-            ticket.granted.result()
-            yield resident.backend
-        finally:
-            self._leave(ticket)
+        await retirement.done.wait()
+        return retirement.was_wanted
 
-    def _leave(self, ticket: _Ticket) -> None:
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
-        elif ticket.granted.exception() is None:
-            ticket.resident.num_running -= 1
-            ticket.resident.idle_since = time.monotonic()
-        self._changed.set()
+    # the task
 
-    def keep_alive(self, resident: Resident, seconds: float) -> None:
-        """How long it stays from now on when it is idle, until it is unloaded."""
-        resident.asked_s = seconds
-        self._changed.set()
-
-    async def _run(self, first: Resident | None) -> None:
-        if first:
-            await self._load(first)
+    async def _run(self) -> None:
         while True:
             self._changed.clear()
+            await self._retire_who_may()
+            await self._load_who_should()
             match self._turn():
                 case Swap(name):
                     await self._swap(next(member for member in self.members if member.name == name))
@@ -131,32 +90,48 @@ class Group:
             await self._sleep()
 
     def _turn(self) -> Serve | Drain | Swap:
-        waiting_since: dict[str, float] = {}
-        for ticket in self._tickets:
-            waiting_since.setdefault(ticket.resident.name, ticket.since)
+        waiting_since = {
+            member.name: member.tickets[0].since
+            for member in self.members
+            if member.tickets and member not in self._retiring
+        }
         name, num_running = (self.loaded.name, self.loaded.num_running) if self.loaded else (None, 0)
-        return next_turn(name, num_running, waiting_since, time.monotonic(), self._patience_s)
+        return next_turn(name, num_running, waiting_since, time.monotonic(), self.patience_s)
 
     def _let_in(self) -> None:
-        for ticket in [ticket for ticket in self._tickets if ticket.resident is self.loaded]:
-            self._tickets.remove(ticket)
-            if ticket.resident.backend.state is BackendState.FAILED:
-                cause = ticket.resident.backend.phase
-                ticket.granted.set_exception(BackendFailed(f"model '{ticket.resident.name}' has failed: {cause}"))
-            else:
-                ticket.resident.num_running += 1  # here and not by the waiter, or it might be unloaded in between
-                ticket.granted.set_result(None)
+        if self.loaded and self.loaded not in self._retiring:
+            self.loaded.let_in()
 
     async def _sleep(self) -> None:
-        """Until something changes, somebody's patience ends or the loaded model has been idle for long enough."""
+        """Until something changes, somebody's patience or time ends, or the loaded model was idle for long enough."""
         now = time.monotonic()
-        ends = (ticket.since + self._patience_s for ticket in self._tickets)
-        moments = [end for end in ends if end > now]  # patience that has ended already changes nothing by itself
+        ends = [ticket.since + self.patience_s for member in self.members for ticket in member.tickets]
+        ends += [retirement.by for retirement in self._retiring.values()]
+        moments = [end for end in ends if end > now]  # what has ended already changes nothing by itself
         if self.loaded and self.loaded.unload_at is not None:
             moments.append(self.loaded.unload_at)
         timeout_s = min((moment - now for moment in moments), default=None)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout_s)
+
+    async def _retire_who_may(self) -> None:
+        for resident, retirement in list(self._retiring.items()):
+            if not resident.num_running or time.monotonic() >= retirement.by:
+                await self._retire(resident, retirement)
+
+    async def _retire(self, resident: Resident, retirement: _Retirement) -> None:
+        if resident is self.loaded:
+            self.loaded, retirement.was_wanted = None, True
+        await resident.backend.stop()  # who hasn't ended in time gets an error
+        self.members.remove(resident)
+        resident.changed = lambda: None
+        del self._retiring[resident]
+        retirement.done.set()
+
+    async def _load_who_should(self) -> None:
+        resident, self._next = self._next, None
+        if resident in self.members and self.loaded is None:
+            await self._load(resident)
 
     async def _swap(self, resident: Resident) -> None:
         await self._unload()
@@ -175,18 +150,36 @@ class Group:
         try:
             if resident.failure:
                 raise resident.failure
-            await resident.backend.start()
+            if not await self._start(resident):
+                return
         except BackendFailed as error:
-            self._give_up(resident, error)
+            _give_up(resident, error)
             return
         self.loaded = resident
         resident.idle_since = time.monotonic()
         log.info("model ready", model=resident.name, seconds=round(time.monotonic() - started, 3))
 
-    def _give_up(self, resident: Resident, error: BackendFailed) -> None:
-        if not resident.failure:
-            log.error("model failed to load", model=resident.name, cause=error.message)
-        resident.failure = error
-        for ticket in [ticket for ticket in self._tickets if ticket.resident is resident]:
-            self._tickets.remove(ticket)
-            ticket.granted.set_exception(BackendFailed(f"model '{resident.name}' failed to load: {error.message}"))
+    async def _start(self, resident: Resident) -> bool:
+        """Returns whether it is ready: one that is to go needn't load to its end. Raises BackendFailed."""
+        loading = asyncio.ensure_future(resident.backend.start())
+        try:
+            while not loading.done() and resident not in self._retiring:
+                self._changed.clear()
+                change = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait({loading, change}, return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+            if resident not in self._retiring:
+                loading.result()
+                return True
+            self._retiring[resident].was_wanted = True
+            return False
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+
+
+def _give_up(resident: Resident, error: BackendFailed) -> None:
+    if not resident.failure:
+        log.error("model failed to load", model=resident.name, cause=error.message)
+    resident.failure = error
+    resident.refuse(BackendFailed(f"model '{resident.name}' failed to load: {error.message}"))

@@ -45,6 +45,7 @@ class Handler:
         counter: Counter,
         keys: KeyRing,
         log_prompts: bool,
+        max_body_bytes: int,
         is_local: bool,
     ) -> None:
         self._persona = dialects[persona]
@@ -54,6 +55,7 @@ class Handler:
         self._counter = counter
         self._keys = keys
         self._log_prompts = log_prompts
+        self._max_body_bytes = max_body_bytes
         self._is_local = is_local
         self._unknown_routes: set[tuple[str, str]] = set()
 
@@ -111,7 +113,7 @@ class Handler:
         try:
             if verb not in dialect.public:
                 self._require_key(call, client)
-            call.body = await _read(request)  # not before we know who it is: a body may be large
+            call.body = await _read(request, self._max_body_bytes)  # not before we know who it is: a body may be large
             outcome = await dialect.verbs[verb](call)
             if isinstance(outcome, Reply):
                 return respond(outcome, dialect, call)
@@ -169,9 +171,11 @@ class Handler:
                 yield batch
 
 
-async def _read(request: web.Request) -> bytes:
-    """Raises TooLarge beyond the configured size."""
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge(error.text or "the body is too large") from None
+async def _read(request: web.Request, max_bytes: int) -> bytes:
+    """Raises TooLarge. aiohttp's own limit is fixed with the listener, ours with the config of the day."""
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > max_bytes:
+            raise TooLarge(f"the body is larger than {max_bytes} bytes")
+    return bytes(body)

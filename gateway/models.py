@@ -1,93 +1,98 @@
 """The models of this gateway: names and aliases to backends, and who may use one now.
 
-Implements what adapters ask of models (adapters.base.Models). Loading and unloading is each group's affair.
+Implements what adapters ask of models (adapters.base.Models), and follows the config when that changes. Loading and
+unloading is each group's affair.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 from adapters.base import Served
-from backends.base import Backend
-from backends.errors import Forbidden, UnknownModel
+from backends.base import Backend, BackendState
+from backends.errors import Forbidden, NotReady, UnknownModel
 from gateway.building import build_backend
-from gateway.config import Config
-from gateway.group import Group, Resident
+from gateway.changes import Changes, changes_between
+from gateway.config import AnyModel, Config
+from gateway.group import Group
+from gateway.resident import Resident
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    resident: Resident
+    group: Group
+    created: float = field(default_factory=time.time)  # seconds since the epoch
 
 
 class ModelRegistry:
-    """Built from a config and, for each of its models, a backend."""
+    """Built from a config and, for each of its models, a backend. build: makes those of models that come later."""
 
-    def __init__(self, config: Config, backends: Mapping[str, Backend]) -> None:
-        now = time.time()
-        self._served = [Served(name, backends[name], now, model.aliases) for name, model in config.models.items()]
-        self._names = {name: served for served in self._served for name in (*served.aliases, served.name)}
-        self._added: dict[str, Served] = {}  # aliases that clients gave, and forgotten with the process
-        self._configured = frozenset(self._names)
-        self._default = self._names[config.default_model or self._served[0].name]
-        self._unknown_goes_to_default = config.unknown_model == "default"
-        self._residents = {
-            name: Resident(name, backends[name], model.unload_after_s) for name, model in config.models.items()
-        }
-        self._groups = self._grouped(config)
+    def __init__(
+        self,
+        config: Config,
+        backends: Mapping[str, Backend],
+        build: Callable[[AnyModel], Backend] = build_backend,
+    ) -> None:
+        self._config = config
+        self._build = build
+        self._entries: dict[str, _Entry] = {}
+        self._names: Mapping[str, str] = {}  # names and aliases of the config → the model's name
+        self._added: dict[str, str] = {}  # aliases that clients gave, and forgotten with the process
+        self._groups: dict[str, Group] = {}  # by what _group_key says
+        for name in config.models:
+            self._enter(name, backends[name])
+        self._settle()
 
     @classmethod
     def from_config(cls, config: Config) -> ModelRegistry:
         return cls(config, {name: build_backend(model) for name, model in config.models.items()})
 
-    def _grouped(self, config: Config) -> dict[str, tuple[Group, Resident | None]]:
-        """For each model its group, and which member that loads at the start (the first, of several)."""
-        members: dict[str, list[str]] = {}
-        for name, model in config.models.items():
-            members.setdefault(f"group {model.exclusive}" if model.exclusive else f"model {name}", []).append(name)
-        groups: dict[str, tuple[Group, Resident | None]] = {}
-        for names in members.values():
-            group = Group(
-                [self._residents[name] for name in names],
-                patience_s=config.limits.patience_s,
-                load_timeout_s=config.limits.load_timeout_s,
-            )
-            first = next((self._residents[name] for name in names if config.models[name].load == "start"), None)
-            groups |= dict.fromkeys(names, (group, first))
-        return groups
+    # what adapters ask
 
     def all(self) -> Sequence[Served]:
-        return [replace(served, aliases=(*served.aliases, *self._added_to(served))) for served in self._served]
+        return [self._served(name) for name in self._config.models]
 
     def find(self, name: str) -> Served | None:
         short = name.removesuffix(":latest")
-        return self._names.get(name) or self._names.get(short) or self._added.get(name) or self._added.get(short)
+        candidates = (names.get(each) for names in (self._names, self._added) for each in (name, short))
+        found = next((candidate for candidate in candidates if candidate), None)
+        return None if found is None else self._served(found)
 
     def resolve(self, name: str | None) -> Served:
-        if not name:
-            return self._default
-        found = self.find(name)
-        if found is None and not self._unknown_goes_to_default:
+        found = self.find(name) if name else None
+        if found is None and name and self._config.unknown_model == "refuse":
             raise UnknownModel(name)
-        return found or self._default
+        return found or self._served(self._default)
 
     def acquire(self, served: Served) -> AbstractAsyncContextManager[Backend]:
         """Holds the model for one request, loaded. Raises NotReady or BackendFailed."""
-        group, _ = self._groups[served.name]
-        return group.acquire(self._residents[served.name])
+        entry = self._entries.get(served.name)
+        if entry is None:  # the config let go of it a moment ago
+            raise UnknownModel(served.name)
+        return entry.resident.acquire(self._config.limits.load_timeout_s)
 
     def keep_alive(self, served: Served, seconds: float) -> None:
-        group, _ = self._groups[served.name]
-        group.keep_alive(self._residents[served.name], seconds)
+        if entry := self._entries.get(served.name):
+            entry.resident.asked_s = seconds
+            entry.resident.changed()
 
     def expires_at(self, served: Served) -> float:
-        resident = self._residents[served.name]
+        entry = self._entries.get(served.name)
+        if entry is None:
+            return time.time()
+        resident = entry.resident
         idle_s = 0.0 if resident.num_running else time.monotonic() - resident.idle_since
         return time.time() + resident.hold_s - idle_s
 
     def add_alias(self, served: Served, name: str) -> None:
         if name not in self._names:
-            self._added[name] = served
-        elif self._names[name].name != served.name:
+            self._added[name] = served.name
+        elif self._names[name] != served.name:
             raise Forbidden(f"the name '{name}' stands in the configuration: it can't be given to another model")
 
     def remove_alias(self, name: str) -> None:
@@ -96,13 +101,83 @@ class ModelRegistry:
         if self._added.pop(name, None) is None:
             raise UnknownModel(name)
 
-    def _added_to(self, served: Served) -> list[str]:
-        return [name for name, model in self._added.items() if model.name == served.name]
+    def _served(self, name: str) -> Served:
+        entry = self._entries[name]
+        added = (alias for alias, owner in self._added.items() if owner == name)
+        aliases = (*self._config.models[name].aliases, *added)
+        return Served(name, entry.resident.backend, entry.created, aliases)
+
+    @property
+    def _default(self) -> str:
+        wanted = self._config.default_model
+        return self._names[wanted] if wanted else next(iter(self._config.models))
+
+    # life
 
     def start(self) -> None:
         """Begin to load, in the background: the sockets are open meanwhile."""
-        for group, first in set(self._groups.values()):
-            group.start(first)
+        for group in self._groups.values():
+            group.start()
 
     async def stop(self) -> None:
-        await asyncio.gather(*(group.stop() for group, _ in set(self._groups.values())))
+        await asyncio.gather(*(group.stop() for group in self._groups.values()))
+        for entry in self._entries.values():  # one that was just being replaced is in no group
+            entry.resident.refuse(NotReady("the gateway is stopping"))
+
+    async def follow(self, config: Config) -> Changes:
+        """Only what changed is touched. Names and settings hold at once. A model whose options changed finishes what
+        it has within `reload.drain_s`, while new requests for it wait for its successor; so does one that had failed.
+
+        Returns once nothing of the old is left; what is new may still be loading. Not to be called twice at a time.
+        """
+        changes = changes_between(self._config, config, self._failed())
+        self._config = config
+        leaving = [self._entries.pop(name) for name in changes.removed]
+        for name in changes.added:
+            self._enter(name, self._build(config.models[name]))
+        self._settle()
+        self.start()
+        await asyncio.gather(*map(self._remove, leaving), *map(self._replace, changes.replaced))
+        for key in [key for key, group in self._groups.items() if not group.members]:
+            await self._groups.pop(key).stop()
+        return changes
+
+    def _failed(self) -> list[str]:
+        residents = [entry.resident for entry in self._entries.values()]
+        return [it.name for it in residents if it.failure or it.backend.state is BackendState.FAILED]
+
+    def _enter(self, name: str, backend: Backend) -> None:
+        resident, model = Resident(name, backend), self._config.models[name]
+        group = self._group_of(name)
+        self._entries[name] = _Entry(resident, group)
+        group.add(resident, loads=model.load == "start")
+
+    async def _remove(self, entry: _Entry) -> None:
+        entry.resident.refuse(UnknownModel(entry.resident.name))
+        await entry.group.retire(entry.resident, self._config.reload.drain_s)
+
+    async def _replace(self, name: str) -> None:
+        entry, model = self._entries[name], self._config.models[name]
+        was_wanted = await entry.group.retire(entry.resident, self._config.reload.drain_s)
+        entry.resident.become(self._build(model))
+        entry.group = self._group_of(name)
+        entry.group.add(entry.resident, loads=was_wanted or model.load == "start")
+        entry.group.start()
+
+    def _group_of(self, name: str) -> Group:
+        """Models with the same word under `exclusive` share one; every other model has its own."""
+        word = self._config.models[name].exclusive
+        key = f"group {word}" if word else f"model {name}"
+        return self._groups.setdefault(key, Group(patience_s=self._config.limits.patience_s))
+
+    def _settle(self) -> None:
+        """What the config says of names and of how long models stay."""
+        models = self._config.models
+        self._names = {name: owner for owner, model in models.items() for name in (*model.aliases, owner)}
+        self._added = {alias: owner for alias, owner in self._added.items() if owner in models}
+        for name, model in models.items():
+            resident = self._entries[name].resident
+            resident.unload_after_s, resident.is_pinned = model.unload_after_s, model.pinned
+            resident.changed()
+        for group in self._groups.values():
+            group.patience_s = self._config.limits.patience_s

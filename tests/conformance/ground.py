@@ -19,9 +19,10 @@ from pydantic import SecretStr
 from adapters.registry import DIALECTS
 from backends.base import Backend, BackendState, Slot
 from backends.errors import BackendFailed, Busy
-from gateway.app import SERVER_OPTIONS, build_app
+from gateway.app import build_app
 from gateway.building import build_backend
 from gateway.config import Config, EngineModel, Key, Limits, Listener
+from gateway.listeners import SERVER_OPTIONS
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from tests.fakes import CUT, HELLO, INFO, THINKING, WEATHER, Fails, Script, ScriptedBackend, called, said

@@ -44,11 +44,17 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """urls: by persona; log: the file that the process writes its log lines to; pid: the process's."""
+    """urls: by persona; log: the file that the process writes its log lines to; pid: the process's; config: its
+    file."""
 
     urls: Mapping[str, str]
     log: Path
     pid: int
+    config: Path
+
+    def configure(self, rest: str) -> None:
+        """Saves another config with the same listeners."""
+        self.config.write_text(LISTENERS + rest)
 
     def address(self, persona: str) -> tuple[str, int]:
         url = urllib.parse.urlsplit(self.urls[persona])
@@ -100,7 +106,7 @@ def running_gateway(folder: Path, models: str, *, load_s: float = 60.0) -> Itera
         command = [sys.executable, "-m", "gateway", "--config", str(config)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr)
         try:
-            gateway = Gateway(_addresses(process, log), log, process.pid)
+            gateway = Gateway(_addresses(process, log), log, process.pid, config)
             _wait_until_ready(gateway, load_s)
             yield gateway
         finally:

@@ -38,9 +38,9 @@ async def connect() -> AsyncIterator[Connect]:
         models = ModelRegistry(settings, {"demo": backend})
         models.start()
         registries.append(models)
-        server = TestServer(build_app(persona, models, Counter(), settings), handler_cancellation=True)
+        server = TestServer(build_app(persona, models, Counter(), settings))
+        await server.start_server(shutdown_timeout=0.1)
         client = TestClient(server)
-        await client.start_server()
         clients.append(client)
         return client
 

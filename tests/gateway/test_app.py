@@ -5,8 +5,9 @@ import socket
 import aiohttp
 import pytest
 
-from gateway.app import NoListener, bind, running
+from gateway.app import running
 from gateway.config import Listener, parse
+from gateway.listeners import NoListener, bind
 from tests.gateway.conftest import LogLines
 
 
@@ -24,9 +25,11 @@ def test_a_busy_port_is_a_warning_and_the_rest_go_on(busy_port: int, log_lines: 
     assert [line["event"] for line in log_lines] == [f"port {busy_port} is in use: no openai listener"]
 
 
-def test_no_free_port_at_all_is_an_error(busy_port: int, log_lines: LogLines) -> None:
+async def test_no_free_port_at_all_is_an_error(busy_port: int, log_lines: LogLines) -> None:
+    text = f"listeners: [{{port: {busy_port}, persona: openai}}]\nmodels: {{demo: {{backend: engine}}}}"
     with pytest.raises(NoListener, match=str(busy_port)):
-        bind([Listener(port=busy_port, persona="openai")])
+        async with running(parse(text, "test", {})):
+            pass
 
 
 async def test_every_listener_answers_every_dialect_with_one_model() -> None:
@@ -34,9 +37,9 @@ async def test_every_listener_answers_every_dialect_with_one_model() -> None:
     listeners: [{port: 0, persona: openai}, {port: 0, persona: llamacpp}, {port: 0, persona: ollama}]
     models: {demo: {backend: engine}}
     """
-    async with running(parse(text, "test", {})) as addresses, aiohttp.ClientSession() as session:
-        assert [address.persona for address in addresses] == ["openai", "llamacpp", "ollama"]
-        for address in addresses:
+    async with running(parse(text, "test", {})) as gateway, aiohttp.ClientSession() as session:
+        assert [address.persona for address in gateway.addresses] == ["openai", "llamacpp", "ollama"]
+        for address in gateway.addresses:
             for path, body in (
                 (
                     "/v1/chat/completions",
@@ -52,7 +55,7 @@ async def test_every_listener_answers_every_dialect_with_one_model() -> None:
 
 async def test_the_sockets_are_let_go_at_the_end() -> None:
     text = "listeners: [{port: 0, persona: openai}]\nmodels: {demo: {backend: engine}}"
-    async with running(parse(text, "test", {})) as addresses:
-        port = addresses[0].port
+    async with running(parse(text, "test", {})) as gateway:
+        port = gateway.addresses[0].port
     with socket.create_server(("127.0.0.1", port)):
         pass

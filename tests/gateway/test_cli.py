@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.app import Address
 from gateway.cli import banner, main, route_table
+from gateway.listeners import Address
 from gateway.routes import ROUTES
 
 LEAST = "listeners: [{port: 0, persona: openai}]\nmodels: {demo: {backend: engine}}\n"

@@ -7,7 +7,8 @@ import pytest
 
 from backends.base import BackendState
 from backends.errors import BackendFailed, NotReady
-from gateway.group import Group, Resident
+from gateway.group import Group
+from gateway.resident import Resident
 from tests.fakes import ScriptedBackend
 
 
@@ -18,8 +19,11 @@ def resident(name: str, unload_after_s: float | None = None, backend: ScriptedBa
 class Stage:
     """A group that is stopped at the end, and the requests that were put to it."""
 
-    def __init__(self, *members: Resident, patience_s: float = 1000.0, load_timeout_s: float = 1000.0) -> None:
-        self.group = Group(members, patience_s=patience_s, load_timeout_s=load_timeout_s)
+    def __init__(self, *members: Resident, first: Resident | None, patience_s: float = 1000.0) -> None:
+        self.group = Group(patience_s=patience_s)
+        for member in members:
+            self.group.add(member, loads=member is first)
+        self.group.start()
         self.entered: list[str] = []
         self._requests: list[asyncio.Task[None]] = []
 
@@ -28,7 +32,7 @@ class Stage:
         done = asyncio.Event()
 
         async def use() -> None:
-            async with self.group.acquire(member):
+            async with member.acquire(1000.0):
                 self.entered.append(member.name)
                 await done.wait()
 
@@ -47,8 +51,7 @@ async def stage() -> AsyncIterator[Callable[..., Stage]]:
     stages: list[Stage] = []
 
     def make(*members: Resident, first: Resident | None = None, **options: float) -> Stage:
-        stages.append(Stage(*members, **options))
-        stages[-1].group.start(first)
+        stages.append(Stage(*members, first=first, **options))
         return stages[-1]
 
     yield make
@@ -143,7 +146,7 @@ async def test_a_client_that_leaves_the_queue_holds_nobody_up(stage: Callable[..
     s = stage(a, b, patience_s=0.0)
     s.request(a)
     await until(lambda: s.entered == ["a"])
-    waiting = asyncio.ensure_future(s.group.acquire(b).__aenter__())
+    waiting = asyncio.ensure_future(b.acquire(1000.0).__aenter__())
     await settle()
     waiting.cancel()
     await settle()
@@ -160,7 +163,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_to_everyone(stage: Callabl
     s = stage(a, b)
     for _ in range(2):
         with pytest.raises(BackendFailed, match="model 'a' failed to load: no weights"):
-            await s.group.acquire(a).__aenter__()
+            await a.acquire(1000.0).__aenter__()
     s.request(b)
     await until(lambda: s.entered == ["b"])
 
@@ -172,7 +175,7 @@ async def test_a_model_that_broke_later_says_why(stage: Callable[..., Stage]) ->
     await until(lambda: s.group.loaded is a)
     backend.state, backend.phase = BackendState.FAILED, "the device hung"
     with pytest.raises(BackendFailed, match="the device hung"):
-        await s.group.acquire(a).__aenter__()
+        await a.acquire(1000.0).__aenter__()
 
 
 async def test_waiting_ends_with_the_phase(stage: Callable[..., Stage]) -> None:
@@ -182,9 +185,9 @@ async def test_waiting_ends_with_the_phase(stage: Callable[..., Stage]) -> None:
             await asyncio.Event().wait()
 
     a = resident("a", backend=Slow(state=BackendState.STOPPED))
-    s = stage(a, load_timeout_s=0.01)
+    stage(a)
     with pytest.raises(NotReady, match="reading weights"):
-        await s.group.acquire(a).__aenter__()
+        await a.acquire(0.01).__aenter__()
 
 
 async def test_stopping_answers_those_who_wait(stage: Callable[..., Stage]) -> None:
@@ -192,7 +195,7 @@ async def test_stopping_answers_those_who_wait(stage: Callable[..., Stage]) -> N
     s = stage(a, b)
     s.request(a)
     await until(lambda: s.entered == ["a"])
-    waiting = asyncio.ensure_future(s.group.acquire(b).__aenter__())
+    waiting = asyncio.ensure_future(b.acquire(1000.0).__aenter__())
     await settle()
     await s.group.stop()
     with pytest.raises(NotReady, match="stopping"):
