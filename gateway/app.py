@@ -19,7 +19,7 @@ from gateway.log import configure
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from gateway.reloader import Reloader
-from gateway.routes import RouteTable
+from gateway.routing import RouteTable
 
 
 class Gateway:
@@ -79,7 +79,7 @@ def build_handler(listener: Listener, models: ModelRegistry, counter: Counter, c
     return Handler(
         listener.persona,
         dialects=DIALECTS,
-        routes=RouteTable(),
+        routes=RouteTable(own=config.routes),
         models=models,
         counter=counter,
         keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),

@@ -79,10 +79,11 @@ def banner(addresses: Sequence[Address]) -> str:
 
 
 def route_table(routes: Sequence[Route]) -> str:
-    """As Markdown: what docs/routes.md shows. One row for each verb; the last column is for listeners that differ."""
+    """As Markdown: what docs/routes.md shows. One row for each verb; the last column is for other personas, and for
+    clients that are known by a sign."""
     paths: dict[tuple[str, str, str], list[str]] = {}
     for route in routes:
-        others = ", ".join([*route.personas.values(), *route.headers.values()])
+        others = ", ".join(dict.fromkeys(verb for verb in route.verbs if verb != route.verb))
         paths.setdefault((route.verb, others, route.method), []).append(f"`{route.path}`")
     rows = [f"| {verb} | {method} {', '.join(where)} | {others} |" for (verb, others, method), where in paths.items()]
     return "\n".join(["| verb | routes | elsewhere |", "|---|---|---|", *rows])

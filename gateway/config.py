@@ -6,6 +6,7 @@ YAML keeps the last of two equal keys and reads `no` as false in silence; here b
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_core import PydanticCustomError
 
 from adapters.registry import DIALECTS
+from gateway.routes import ROUTES
 
 Place = tuple[str | int, ...]
 _BACKENDS = "'engine', 'vllm' or 'server'"
@@ -163,6 +165,7 @@ class Config(Options):
     models: Mapping[str, AnyModel] = Field(min_length=1)
     default_model: str | None = None
     unknown_model: Literal["default", "refuse"] = "default"
+    routes: Mapping[str, str] = Field(default_factory=dict)
     keys: Mapping[str, Key] = Field(default_factory=dict)
     limits: Limits = Limits()
     reload: Reload = Reload()
@@ -186,6 +189,7 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
     except ValidationError as invalid:
         raise document.error(*_complaint(invalid)) from None
     _check_names(config, document)
+    _check_routes(config, document)
     _check_keys(config, document)
     _check_pinned(config, document)
     return config
@@ -204,6 +208,18 @@ def _check_names(config: Config, document: _Document) -> None:
         if listener.persona not in DIALECTS:
             known = ", ".join(DIALECTS)
             raise document.error(("listeners", index, "persona"), f"'{listener.persona}' is none of {known}")
+
+
+def _check_routes(config: Config, document: _Document) -> None:
+    verbs = {verb for route in ROUTES for verb in route.verbs}
+    for path, verb in config.routes.items():
+        place = ("routes", path)
+        if not path.startswith("/"):
+            raise document.error(place, "a path begins with '/'")
+        if verb not in verbs:
+            near = difflib.get_close_matches(verb, verbs, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`dragoman routes` lists them"
+            raise document.error(place, f"there is no verb '{verb}': {hint}")
 
 
 def _check_keys(config: Config, document: _Document) -> None:

@@ -24,7 +24,8 @@ from gateway.log import RequestLine
 from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from gateway.responses import common_headers, refuse, respond
-from gateway.routes import Match, RouteTable, Unknown, WrongMethod
+from gateway.routes import Route
+from gateway.routing import Match, RouteTable, Unknown, WrongMethod
 from gateway.stream import stream
 
 log = structlog.get_logger()
@@ -91,15 +92,16 @@ class Handler:
             return respond(turned_away, persona, call)
         if call.method == "OPTIONS":
             return respond(persona.preflight(call), persona, call)
-        match self._routes.find(call.method, call.path, persona.name, call.headers):
+        match self._routes.find(call.method, call.path):
             case WrongMethod(allowed):
                 return respond(persona.wrong_method(call, allowed), persona, call)
-            case Unknown(nearest):
+            case Unknown(route):
+                nearest = str(route) if route else None
                 self._report_unknown(call, nearest)
                 return respond(persona.unknown_route(call, nearest), persona, call)
-            case Match(route, verb, params):
-                line.route, line.verb, call.params = route, verb, params
-                return await self._perform(request, call, client, line)
+            case Match(route, path, params):
+                line.route, call.path, call.params = str(route), path, params
+                return await self._perform(request, call, client, line, route)
 
     def _report_unknown(self, call: Call, nearest: str | None) -> None:
         route = (call.method, call.path)
@@ -107,13 +109,15 @@ class Handler:
             self._unknown_routes.add(route)
             log.warning("unknown route", method=call.method, path=call.path, nearest=nearest)
 
-    async def _perform(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
-        dialect_name, _, verb = line.verb.partition(".")
-        dialect = self._dialects[dialect_name]
+    async def _perform(
+        self, request: web.Request, call: Call, client: Client, line: RequestLine, route: Route
+    ) -> web.StreamResponse:
+        dialect, verb = self._meant(route, call, line)
         try:
             if verb not in dialect.public:
                 self._require_key(call, client)
             call.body = await _read(request, self._max_body_bytes)  # not before we know who it is: a body may be large
+            dialect, verb = self._meant(route, call, line)  # it may tell that another family's client is asking
             outcome = await dialect.verbs[verb](call)
             if isinstance(outcome, Reply):
                 return respond(outcome, dialect, call)
@@ -127,6 +131,11 @@ class Handler:
             log.exception("bug", id=call.id, route=line.route)
             line.error = "the gateway failed: see its log"
             return refuse(DragomanError(line.error), dialect, call)
+
+    def _meant(self, route: Route, call: Call, line: RequestLine) -> tuple[Dialect, str]:
+        line.verb = route.verb_for(call)
+        dialect, _, verb = line.verb.partition(".")
+        return self._dialects[dialect], verb
 
     def _require_key(self, call: Call, client: Client) -> None:
         """Raises Unauthorized where the config has keys."""

@@ -1,23 +1,26 @@
 """THE TABLE: which path is which verb of which dialect. Open this first.
 
-A path that belongs to one family means the same on every listener. Where several servers claim a path, the listener's
-persona decides: its own column if it has one, else the default. Paths match in any case, with doubled or trailing
-slashes, and nothing is ever redirected, because many clients drop the body of a redirected POST.
+Who is asking is told in this order: the listener's persona, where it has a verb of its own for the path; a path that
+only one family has; a header, then a key of the body, that only one family's clients send; else the path's default.
+The verb that comes of it is the family's: its default for `stream`, its samplers, its errors.
+
+Paths match in any case, with doubled or trailing slashes and with the prefixes below; and nothing is ever redirected,
+because many clients drop the body of a redirected POST.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+
+from adapters.base import Call
+from gateway.signs import Header, Keys, Sign
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """verb: `dialect.verb`, as in the adapters' DIALECTs. personas: other verbs, by the listener's persona. headers:
-    other verbs, by a header that only one family's clients send, where the persona has no verb of its own.
+    """verb: `dialect.verb`, as in the adapters' DIALECTs. personas: other verbs, by the listener's persona. signs: what
+    tells that another family's client is asking, headers before bodies.
 
     `{name}` in a path stands for one or more segments: model names have slashes in them.
     """
@@ -26,71 +29,108 @@ class Route:
     path: str
     verb: str
     personas: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    signs: Sequence[Sign] = ()
 
-    def verb_for(self, persona: str, headers: Mapping[str, str]) -> str:
-        if persona in self.personas:
-            return self.personas[persona]
-        return next((verb for name, verb in self.headers.items() if name in headers), self.verb)
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def verbs(self) -> Iterator[str]:
+        """All that it may mean."""
+        yield self.verb
+        yield from self.personas.values()
+        yield from (sign.verb for sign in self.signs)
+
+    def verb_for(self, call: Call) -> str:
+        own = self.personas.get(call.persona)
+        for sign in self.signs:
+            if (own is None or sign.outweighs_persona) and sign.fits(call):
+                return sign.verb
+        return own or self.verb
 
 
-def _post(*paths: str, verb: str, **personas: str) -> list[Route]:
-    return [Route("POST", path, verb, _by_persona(personas)) for path in paths]
+def _post(*paths: str, verb: str, signs: Sequence[Sign] = (), **personas: str) -> list[Route]:
+    return [Route("POST", path, verb, _by_persona(personas), signs) for path in paths]
 
 
-def _get(*paths: str, verb: str, headers: Mapping[str, str] | None = None, **personas: str) -> list[Route]:
-    return [Route("GET", path, verb, _by_persona(personas), headers or {}) for path in paths]
+def _get(*paths: str, verb: str, signs: Sequence[Sign] = (), **personas: str) -> list[Route]:
+    return [Route("GET", path, verb, _by_persona(personas), signs) for path in paths]
 
 
 def _by_persona(verbs: Mapping[str, str]) -> Mapping[str, str]:
     return {name.replace("_", "-"): verb for name, verb in verbs.items()}
 
 
+def _openai_clients(verb: str) -> list[Sign]:
+    """Of OpenAI's SDKs, and of others that send its fields and none of llama.cpp's, where a base URL lacks `/v1`."""
+    native = {"n_predict", "id_slot", "slot_id", "cache_prompt", "n_probs", "samplers", "t_max_predict_ms", "n_keep",
+              "mirostat", "repeat_penalty", "repeat_last_n", "content"}  # fmt: skip
+    return [
+        Header("x-stainless-lang", verb),
+        Header("user-agent", verb, begins="openai/"),
+        Keys(verb, any_of={"max_tokens", "encoding_format", "dimensions"}, all_of={"model"}, without=native),
+    ]
+
+
+_SUBJECTS = frozenset({"content", "input", "inputs", "prompt", "messages"})
+
+
+def _only(subject: str, verb: str) -> Sign:
+    """The one key that says what the request is about, where other families have other keys for it."""
+    return Keys(verb, any_of={subject}, without=_SUBJECTS - {subject}, outweighs_persona=True)
+
+
+PREFIXES = ("", "/v1/v1", "/api/v1", "/openai/v1", "/v1/openai", "/v1beta/openai", "/openai", "/v0", "/ollama", "/v1")
+"""What clients write in front of a path, because a base URL is easily given with too much of a path or too little, or
+after another server's fashion (OpenRouter, Groq, DeepInfra, Gemini, Azure, Lemonade, Open WebUI). Where a path has no
+route as it is written, each of these is exchanged for `/v1`, then for nothing."""
+
 ROUTES: tuple[Route, ...] = (
     # OpenAI, whose paths other servers speak with an accent of their own
-    *_post("/v1/chat/completions", "/chat/completions", verb="openai.chat",
+    *_post("/v1/chat/completions", "/api/chat/completions", verb="openai.chat",
            llamacpp="llamacpp.chat", ollama="ollama.chat_v1", llamacpp_python="llamacpp-python.chat", tgi="tgi.chat"),
     *_post("/v1/completions", verb="openai.completions",
            llamacpp="llamacpp.completions", ollama="ollama.completions_v1",
            llamacpp_python="llamacpp-python.completions", tgi="tgi.completions"),
     # the longer pattern first: a model's name may have slashes in it
-    *_post("/v1/engines/{model}/chat/completions", "/engines/{model}/chat/completions",
-           "/openai/deployments/{model}/chat/completions", verb="openai.chat"),
-    *_post("/v1/engines/{model}/completions", "/engines/{model}/completions",
-           "/openai/deployments/{model}/completions", verb="openai.completions",
+    *_post("/v1/engines/{model}/chat/completions", "/openai/deployments/{model}/chat/completions", verb="openai.chat"),
+    *_post("/v1/engines/{model}/completions", "/openai/deployments/{model}/completions", verb="openai.completions",
            llamacpp_python="llamacpp-python.completions"),
-    *_post("/v1/embeddings", verb="openai.embeddings",
+    *_post("/v1/embeddings", verb="openai.embeddings", signs=[_only("content", "llamacpp.embedding")],
            llamacpp="llamacpp.v1_embeddings", ollama="ollama.embeddings_v1",
            llamacpp_python="llamacpp-python.embeddings"),
-    *_post("/v1/engines/{model}/embeddings", "/engines/{model}/embeddings",
-           "/openai/deployments/{model}/embeddings", verb="openai.embeddings"),
-    *_post("/v1/responses", "/responses", verb="openai.responses",
+    *_post("/v1/engines/{model}/embeddings", "/openai/deployments/{model}/embeddings", verb="openai.embeddings"),
+    *_post("/v1/responses", verb="openai.responses",
            llamacpp="llamacpp.responses", ollama="ollama.responses_v1"),
-    *_post("/v1/responses/input_tokens", "/responses/input_tokens", verb="openai.response_input_tokens",
+    *_post("/v1/responses/input_tokens", verb="openai.response_input_tokens",
            llamacpp="llamacpp.input_tokens"),
-    *_post("/v1/chat/completions/input_tokens", "/chat/completions/input_tokens", verb="llamacpp.input_tokens"),
+    *_post("/v1/chat/completions/input_tokens", verb="llamacpp.input_tokens"),
     *_post("/v1/responses/{id}/cancel", verb="openai.response_cancel"),
     *_get("/v1/responses/{id}/input_items", verb="openai.response_input_items"),
     *_get("/v1/responses/{id}", verb="openai.response"),
     Route("DELETE", "/v1/responses/{id}", "openai.response_delete"),
-    *_post("/v1/edits", "/edits", verb="openai.edits"),
-    *_get("/v1/models", "/models", verb="openai.models", headers={"anthropic-version": "anthropic.models"},
+    *_post("/v1/edits", verb="openai.edits"),
+    *_get("/v1/models", verb="openai.models", signs=[Header("anthropic-version", "anthropic.models")],
           llamacpp="llamacpp.models", ollama="ollama.models_v1", llamacpp_python="llamacpp-python.models",
           tgi="tgi.models"),
-    *_get("/v1/models/{model}", "/models/{model}", verb="openai.model",
-          headers={"anthropic-version": "anthropic.model"}, ollama="ollama.model_v1"),
-    *_get("/v1/engines", "/engines", verb="openai.engines"),
-    *_get("/v1/engines/{model}", "/engines/{model}", verb="openai.engine"),
+    *_get("/v1/models/{model}", verb="openai.model",
+          signs=[Header("anthropic-version", "anthropic.model")], ollama="ollama.model_v1"),
+    *_get("/v1/engines", verb="openai.engines"),
+    *_get("/v1/engines/{model}", verb="openai.engine"),
     # llama.cpp's server. /v1/completion is what a base URL ending in /v1 makes of /completion (and what coLLaMA was
     # seen to post to), /vi/completion how its user wrote it
-    *_post("/completion", "/completions", "/v1/completion", "/vi/completion", verb="llamacpp.completion"),
+    *_post("/completion", "/v1/completion", "/vi/completion", verb="llamacpp.completion"),
+    *_post("/completions", verb="llamacpp.completion", signs=_openai_clients("llamacpp.bilingual")),
     *_post("/infill", verb="llamacpp.infill"),
-    *_post("/tokenize", verb="llamacpp.tokenize", openai="openai.tokenize", tgi="tgi.tokenize"),
+    *_post("/tokenize", verb="llamacpp.tokenize", openai="openai.tokenize", tgi="tgi.tokenize",
+           signs=[_only("content", "llamacpp.tokenize"), _only("inputs", "tgi.tokenize"),
+                  _only("prompt", "openai.tokenize"), _only("messages", "openai.tokenize")]),
     *_post("/detokenize", verb="llamacpp.detokenize", openai="openai.detokenize"),
     *_post("/apply-template", verb="llamacpp.apply_template"),
     *_post("/embedding", verb="llamacpp.embedding"),
-    *_post("/embeddings", verb="llamacpp.embeddings", openai="openai.embeddings"),
-    *_post("/rerank", "/reranking", "/v1/rerank", "/v1/reranking", verb="llamacpp.rerank"),
+    *_post("/embeddings", verb="llamacpp.embedding", openai="openai.embeddings",
+           signs=[_only("content", "llamacpp.embedding"), *_openai_clients("llamacpp.v1_embeddings")]),
+    *_post("/rerank", "/reranking", verb="llamacpp.rerank"),
     *_get("/props", verb="llamacpp.props"),
     *_post("/props", verb="llamacpp.props_set"),
     *_get("/slots", verb="llamacpp.slots"),
@@ -104,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
     *_get("/tools", "/cors-proxy", verb="llamacpp.disabled"),
     *_post("/tools", "/cors-proxy", verb="llamacpp.disabled"),
     # Anthropic
-    *_post("/v1/messages", "/messages", verb="anthropic.messages",
+    *_post("/v1/messages", verb="anthropic.messages",
            llamacpp="llamacpp.messages", ollama="ollama.messages_v1"),
     *_post("/v1/messages/count_tokens", verb="anthropic.count_tokens", llamacpp="llamacpp.count_tokens"),
     # llama-cpp-python
@@ -139,84 +179,3 @@ ROUTES: tuple[Route, ...] = (
     *_post("/chat_tokenize", verb="tgi.chat_tokenize"),
     *_get("/info", verb="tgi.info"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """route: the path as the table has it, for logs and counts. params: what its braces stand for."""
-
-    route: str
-    verb: str
-    params: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class WrongMethod:
-    """The path exists, with these methods."""
-
-    allowed: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """nearest: the most similar route that exists, as `POST /v1/completions`, or None when nothing comes close."""
-
-    nearest: str | None
-
-
-class RouteTable:
-    """Finds the verb for a request. Fixed once built; static paths are one dictionary look-up."""
-
-    def __init__(self, routes: Sequence[Route] = ROUTES) -> None:
-        self._static: dict[str, dict[str, Route]] = {}
-        self._patterns: list[Route] = []
-        for route in routes:
-            if "{" in route.path:
-                self._patterns.append(route)
-            else:
-                self._static.setdefault(route.path, {})[route.method] = route
-
-    def find(self, method: str, path: str, persona: str, headers: Mapping[str, str]) -> Match | WrongMethod | Unknown:
-        """headers: case-insensitive. HEAD asks for what GET would answer, unless it has a route of its own."""
-        tidy = normalise(path)
-        routes = self._static.get(tidy.lower()) or self._matching(tidy)
-        for wanted in ("HEAD", "GET") if method == "HEAD" else (method,):
-            if wanted in routes:
-                route = routes[wanted]
-                params = _pattern(route.path).fullmatch(tidy)
-                return Match(
-                    f"{route.method} {route.path}",
-                    route.verb_for(persona, headers),
-                    params.groupdict() if params else {},
-                )
-        return WrongMethod(sorted(routes)) if routes else Unknown(self._nearest(method, tidy.lower()))
-
-    def _matching(self, path: str) -> dict[str, Route]:
-        """By method; of several patterns that fit, the first in the table."""
-        found: dict[str, Route] = {}
-        for route in self._patterns:
-            if _pattern(route.path).fullmatch(path):
-                found.setdefault(route.method, route)
-        return found
-
-    def _nearest(self, method: str, path: str) -> str | None:
-        """Same method first: a POST that went astray was hardly meant to be a GET."""
-        for methods in ({method}, {"GET", "POST"} - {method}):
-            paths = [path for path, routes in self._static.items() if methods & set(routes)]
-            near = difflib.get_close_matches(path, paths, n=1, cutoff=0.6)
-            if near:
-                return f"{next(iter(methods & set(self._static[near[0]])))} {near[0]}"
-        return None
-
-
-def normalise(path: str) -> str:
-    """`//v1//models/` → `/v1/models`."""
-    return "/" + "/".join(part for part in path.split("/") if part)
-
-
-@cache
-def _pattern(path: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", path)
-    names = (f"(?P<{name}>.+)" for name in parts[1::2])
-    fixed = (re.escape(text) for text in parts[::2])
-    return re.compile("".join(x for pair in zip(fixed, [*names, ""], strict=True) for x in pair), re.IGNORECASE)

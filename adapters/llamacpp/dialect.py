@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from adapters.base import Call, Dialect, Reply
 from adapters.llamacpp import probes
 from adapters.llamacpp.chat import apply_template, chat
-from adapters.llamacpp.embeddings import embedding, embeddings, rerank, v1_embeddings
+from adapters.llamacpp.embeddings import embedding, rerank, v1_embeddings
 from adapters.llamacpp.errors import early_reply, error_reply
 from adapters.llamacpp.infill import infill
 from adapters.llamacpp.messages import count_tokens, messages
 from adapters.llamacpp.metrics import metrics
 from adapters.llamacpp.responses import input_tokens, responses
-from adapters.llamacpp.text import completion, completions
+from adapters.llamacpp.text import bilingual, completion, completions
 from adapters.llamacpp.tokens import detokenize, tokenize
 from backends.errors import NotReady
 
@@ -54,6 +54,7 @@ DIALECT = Dialect(
     name="llamacpp",
     verbs={
         "completion": completion,
+        "bilingual": bilingual,
         "infill": infill,
         "completions": completions,
         "chat": chat,
@@ -66,7 +67,6 @@ DIALECT = Dialect(
         "tokenize": tokenize,
         "detokenize": detokenize,
         "embedding": embedding,
-        "embeddings": embeddings,
         "v1_embeddings": v1_embeddings,
         "rerank": rerank,
         "models": probes.models,

@@ -18,7 +18,7 @@ from adapters.base import Call, Reply, Served
 from adapters.llamacpp.common import json_reply
 from adapters.llamacpp.errors import Refusal, read_object, wrong_type
 from adapters.llamacpp.prompt import to_prompts
-from adapters.llamacpp.request import is_openai_client, resolve
+from adapters.llamacpp.request import resolve
 from backends.base import Backend, Embeddings
 from backends.errors import PromptTooLong, Unsupported
 from backends.request import TextPrompt
@@ -29,11 +29,6 @@ _EUCLIDEAN = 2
 async def embedding(call: Call) -> Reply:
     """Always native."""
     return await _embed(call, is_native=True)
-
-
-async def embeddings(call: Call) -> Reply:
-    """Native, but for a client that is plainly OpenAI's, whose base URL lacks the `/v1`."""
-    return await _embed(call, is_native=not is_openai_client(call, read_object(call)))
 
 
 async def v1_embeddings(call: Call) -> Reply:

@@ -17,11 +17,6 @@ from backends.base import BackendState
 from backends.request import GenerateRequest, Prompt
 
 _MAX_CHOICES = 128  # where a backend's slots aren't known
-_OPENAI_FIELDS = frozenset({"max_tokens", "encoding_format", "dimensions"})
-_NATIVE_FIELDS = frozenset({
-    "n_predict", "id_slot", "slot_id", "cache_prompt", "n_probs", "samplers", "t_max_predict_ms", "n_keep", "mirostat",
-    "repeat_penalty", "repeat_last_n", "content",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +38,6 @@ def resolve(call: Call, body: Mapping[str, Any]) -> Served:
     """The model that the body names; llama.vim always sends `""`. Raises UnknownModel."""
     name = body.get("model")
     return call.models.resolve(name if isinstance(name, str) else None)
-
-
-def is_openai_client(call: Call, body: Mapping[str, Any]) -> bool:
-    """Does this come from OpenAI's SDK or the like, at a route whose own answer such a client can't read?
-
-    Its SDKs say so in their headers; others are known by OpenAI's fields beside none of llama.cpp's.
-    """
-    agent = call.headers.get("User-Agent", "")
-    if agent.startswith("OpenAI/") or any(name.lower().startswith("x-stainless-") for name in call.headers):
-        return True
-    has_openai_fields = "model" in body and bool(_OPENAI_FIELDS & body.keys())
-    return has_openai_fields and not _NATIVE_FIELDS & body.keys()
 
 
 async def read_fields(call: Call, body: Mapping[str, Any], served: Served, known: frozenset[str]) -> Fields:

@@ -17,7 +17,7 @@ from adapters.llamacpp.completion import CompletionExchange
 from adapters.llamacpp.errors import read_object
 from adapters.llamacpp.openai import Accent
 from adapters.llamacpp.prompt import read_prompts
-from adapters.llamacpp.request import Asked, is_openai_client, read_fields, resolve, to_request
+from adapters.llamacpp.request import Asked, read_fields, resolve, to_request
 from adapters.llamacpp.timings import final_timings, progress
 from adapters.openai.completions import CompletionExchange as OpenAICompletionExchange
 from backends.events import CompletedChoice, Completion, Event, Finished, Prefilled, Started, Text
@@ -78,13 +78,14 @@ class BilingualExchange(LlamaTextExchange):
         return json_reply(native | self.body(completion))
 
 
-async def completion(call: Call) -> CompletionExchange | BilingualExchange:
-    """POST /completion, /completions, /v1/completion: native, but for OpenAI's clients at /completions."""
-    body = read_object(call)
-    asked = await _read(call, body)
-    if call.path.rstrip("/").endswith("/completions") and is_openai_client(call, body):
-        return BilingualExchange(call, asked)
-    return CompletionExchange(asked)
+async def completion(call: Call) -> CompletionExchange:
+    """POST /completion, /completions, /v1/completion."""
+    return CompletionExchange(await _read(call, read_object(call)))
+
+
+async def bilingual(call: Call) -> BilingualExchange:
+    """POST /completions, for a client that is plainly OpenAI's and can't read the native answer."""
+    return BilingualExchange(call, await _read(call, read_object(call)))
 
 
 async def completions(call: Call) -> LlamaTextExchange:

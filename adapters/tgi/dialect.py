@@ -50,4 +50,5 @@ DIALECT = Dialect(
     wrong_method=wrong_method,
     preflight=preflight,
     cors=cors,
+    public=frozenset({"health", "info"}),
 )

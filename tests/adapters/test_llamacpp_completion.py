@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -407,40 +406,18 @@ async def test_without_n_indent_nothing_is_cut() -> None:
 OPENAI_KEYS = ("choices", "created", "system_fingerprint", "object", "usage", "id")
 
 
-@pytest.mark.parametrize(
-    ("body", "headers"),
-    [
-        ({"prompt": "a", "model": "x", "max_tokens": 5}, {}),
-        ({"prompt": "a"}, {"X-Stainless-Lang": "python"}),
-        ({"prompt": "a"}, {"User-Agent": "OpenAI/Python 1.99.9"}),
-    ],
-)
-async def test_openai_clients_at_completions_get_both_shapes(body: dict[str, Any], headers: dict[str, str]) -> None:
-    whole = await ask("completion", body, path="/completions", headers=headers)
+async def test_openai_clients_get_both_shapes() -> None:
+    whole = await ask("bilingual", {"prompt": "a"})
     assert whole["content"] == whole["choices"][0]["text"] == "Hello world"
     assert whole["stop"] is True
     assert set(OPENAI_KEYS) <= set(whole)
-    streamed = await made_stream(body, headers)
+    asked = call("POST", "/completions", {"prompt": "a", "stream": True}, models=models_of(ScriptedBackend()))
+    streamed = (await answer(DIALECT.verbs["bilingual"], asked)).frames
     assert read_frame(streamed[0])["choices"][0]["text"] == "Hel"
     assert streamed[-1] == b"data: [DONE]\n\n"
 
 
-async def made_stream(body: dict[str, Any], headers: dict[str, str]) -> list[bytes]:
-    asked = call("POST", "/completions", body | {"stream": True}, models=models_of(ScriptedBackend()),
-                 persona="llamacpp", headers=headers)  # fmt: skip
-    return (await answer(DIALECT.verbs["completion"], asked)).frames
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/completions", {"prompt": "a", "n_predict": 5}),
-        ("/completions", {"prompt": "a", "model": "x", "max_tokens": 5, "cache_prompt": True}),
-        ("/completion", {"prompt": "a", "model": "x", "max_tokens": 5}),
-        ("/v1/completion", {"prompt": "a", "model": "x", "max_tokens": 5}),
-    ],
-)
-async def test_everybody_else_gets_the_native_shape(path: str, body: dict[str, Any]) -> None:
-    whole = await ask("completion", body, path=path)
+async def test_everybody_else_gets_the_native_shape() -> None:
+    whole = await ask("completion", {"prompt": "a", "model": "x", "max_tokens": 5})
     assert whole["content"] == "Hello world"
     assert "choices" not in whole

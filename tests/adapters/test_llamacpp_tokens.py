@@ -149,8 +149,7 @@ VECTOR = [0.5, -0.5, 0.5, -0.5]
 async def test_native_embeddings() -> None:
     one = [{"index": 0, "embedding": [VECTOR]}]
     assert await ask("embedding", {"content": "a"}) == one
-    assert await ask("embeddings", {"content": "a"}) == one
-    assert await ask("embeddings", {"input": "a"}) == one
+    assert await ask("embedding", {"input": "a"}) == one
     assert await ask("v1_embeddings", {"content": "a"}) == one
     assert len(await ask("embedding", {"content": ["a", [1, 2], "b"]})) == 3
 
@@ -162,11 +161,6 @@ async def test_openai_embeddings() -> None:
     assert keys(whole["data"][0]) == keys(theirs["data"][0])
     assert (whole["model"], whole["usage"]) == ("tiny", {"prompt_tokens": 5, "total_tokens": 5})
     assert whole["data"][1] == {"embedding": VECTOR, "index": 1, "object": "embedding"}
-
-
-async def test_openai_clients_without_v1_get_openais_shape() -> None:
-    whole = await ask("embeddings", {"input": "a", "model": "x", "encoding_format": "float"})
-    assert whole["object"] == "list"
 
 
 async def test_base64_only_when_asked_for() -> None:

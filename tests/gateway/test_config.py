@@ -54,6 +54,9 @@ def test_the_shipped_file_names_every_option() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (LEAST + "routes: {/old: openai.completion}",
+         "config.yaml:5: routes./old: there is no verb 'openai.completion': did you mean openai.completions?"),
+        (LEAST + "routes: {old: openai.completions}", "config.yaml:5: routes.old: a path begins with '/'"),
         (LEAST + "colour: red", "config.yaml:5: colour: there is no such option"),
         ("models: {demo: {backend: engine, block_sise: 4}}\nlisteners: [{port: 1, persona: openai}]",
          "config.yaml:1: models.demo.block_sise: there is no such option"),

@@ -232,3 +232,9 @@ async def _frames_until(response: ClientResponse, last: bytes) -> AsyncIterator[
             if frame == last:
                 return
             frame = b""
+
+
+async def test_an_operators_own_path_is_served(connect: Connect) -> None:
+    client = await connect(ScriptedBackend(), routes={"/my/old/path": "openai.completions"})
+    response = await client.post("/my/old/path", json={"prompt": "x"})
+    assert (await response.json())["object"] == "text_completion"
