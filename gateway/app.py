@@ -9,17 +9,19 @@ from pathlib import Path
 from aiohttp import web
 
 from adapters.registry import DIALECTS
+from backends.request import Intent
 from gateway.changes import Changes
-from gateway.config import Config, Listener
+from gateway.config import Config, Listener, Scheduling
 from gateway.control import Control, is_loopback
 from gateway.handler import Handler
+from gateway.intent import Overrides
 from gateway.keys import KeyRing
 from gateway.listeners import Address, Listeners, NoListener, application
 from gateway.log import configure
-from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from gateway.reloader import Reloader
 from gateway.routing import RouteTable
+from gateway.traffic import Traffic
 
 
 class Gateway:
@@ -29,7 +31,7 @@ class Gateway:
         self.reloader = Reloader(path, self._follow, watches=config.reload.watch) if path else None
         self._config = config
         self._models = ModelRegistry.from_config(config)
-        self._counter = Counter()
+        self._traffic = Traffic()
         self._listeners = Listeners(self._handler, Control(self._models, self.reloader))
 
     @property
@@ -50,6 +52,7 @@ class Gateway:
         if self.reloader:
             await self.reloader.stop()
         await self._listeners.close()
+        await self._traffic.generations.stop()
         await self._models.stop()
 
     async def _follow(self, config: Config) -> Changes:
@@ -60,7 +63,7 @@ class Gateway:
         return await self._models.follow(config)
 
     def _handler(self, listener: Listener) -> Handler:
-        return build_handler(listener, self._models, self._counter, self._config)
+        return build_handler(listener, self._models, self._traffic, self._config)
 
 
 @asynccontextmanager
@@ -74,14 +77,20 @@ async def running(config: Config, path: Path | None = None) -> AsyncIterator[Gat
         await gateway.stop()
 
 
-def build_handler(listener: Listener, models: ModelRegistry, counter: Counter, config: Config) -> Handler:
-    """Of one listener, as the config is now. All of them share the models and the counter."""
+def overrides(scheduling: Scheduling) -> Overrides:
+    classes = {part: Intent[name.upper()] for part, name in scheduling.classes.items()}
+    return Overrides(scheduling.header, classes)
+
+
+def build_handler(listener: Listener, models: ModelRegistry, traffic: Traffic, config: Config) -> Handler:
+    """Of one listener, as the config is now. All of them share the models and the traffic."""
     return Handler(
         listener.persona,
         dialects=DIALECTS,
         routes=RouteTable(own=config.routes),
         models=models,
-        counter=counter,
+        traffic=traffic,
+        overrides=overrides(config.scheduling),
         keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),
         log_prompts=config.log.prompts,
         max_body_bytes=config.limits.max_body_mib * 2**20,
@@ -89,7 +98,7 @@ def build_handler(listener: Listener, models: ModelRegistry, counter: Counter, c
     )
 
 
-def build_app(persona: str, models: ModelRegistry, counter: Counter, config: Config) -> web.Application:
+def build_app(persona: str, models: ModelRegistry, traffic: Traffic, config: Config) -> web.Application:
     """What answers on one listener of a gateway whose config stays as it is."""
-    handler = build_handler(Listener(port=0, persona=persona), models, counter, config)
+    handler = build_handler(Listener(port=0, persona=persona), models, traffic, config)
     return application(handler.handle, Control(models))

@@ -41,13 +41,14 @@ class Listener(Options):
 
 class Model(Options):
     """What every kind of backend has. exclusive: models of one such group are never loaded together. pinned: nothing
-    unloads it once it is loaded."""
+    unloads it once it is loaded. when_left: as in gateway.generation."""
 
     aliases: tuple[str, ...] = ()
     load: Literal["start", "demand"] = "start"
     unload_after_s: float | None = Field(default=None, ge=0)
     pinned: bool = False
     exclusive: str | None = None
+    when_left: Literal["cancel", "drain", "cache"] = "cancel"
 
 
 class EngineModel(Model):
@@ -154,6 +155,13 @@ class Reload(Options):
     drain_s: float = Field(default=30.0, ge=0)
 
 
+class Scheduling(Options):
+    """header: in which a request may say its own class. classes: by a part of who the client is."""
+
+    header: str | None = "X-Priority"
+    classes: Mapping[str, Literal["completion", "chat", "agent", "bulk"]] = Field(default_factory=dict)
+
+
 class Log(Options):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
@@ -169,6 +177,7 @@ class Config(Options):
     keys: Mapping[str, Key] = Field(default_factory=dict)
     limits: Limits = Limits()
     reload: Reload = Reload()
+    scheduling: Scheduling = Scheduling()
     log: Log = Log()
 
 

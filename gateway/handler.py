@@ -19,14 +19,15 @@ from adapters.base import Call, Dialect, Exchange, Reply
 from backends.errors import DragomanError, MissingKey, TooLarge, WrongKey
 from backends.events import Completion, EventStream
 from gateway.client import Client, identify
+from gateway.intent import Overrides, intent_of_verb
 from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine
-from gateway.metrics import Counter
 from gateway.models import ModelRegistry
 from gateway.responses import common_headers, refuse, respond
 from gateway.routes import Route
 from gateway.routing import Match, RouteTable, Unknown, WrongMethod
 from gateway.stream import stream
+from gateway.traffic import Traffic
 
 log = structlog.get_logger()
 
@@ -43,7 +44,8 @@ class Handler:
         dialects: Mapping[str, Dialect],
         routes: RouteTable,
         models: ModelRegistry,
-        counter: Counter,
+        traffic: Traffic,
+        overrides: Overrides,
         keys: KeyRing,
         log_prompts: bool,
         max_body_bytes: int,
@@ -53,7 +55,8 @@ class Handler:
         self._dialects = dialects
         self._routes = routes
         self._models = models
-        self._counter = counter
+        self._traffic = traffic
+        self._overrides = overrides
         self._keys = keys
         self._log_prompts = log_prompts
         self._max_body_bytes = max_body_bytes
@@ -71,7 +74,7 @@ class Handler:
             headers=request.headers,
             received=time.time(),
             is_local=self._is_local,
-            totals=self._counter.totals,
+            totals=self._traffic.counter.totals,
         )
         client = identify(request.remote, request.headers, request.query, self._keys)
         line = RequestLine(call, str(client), self._log_prompts)
@@ -120,8 +123,11 @@ class Handler:
             dialect, verb = self._meant(route, call, line)  # it may tell that another family's client is asking
             outcome = await dialect.verbs[verb](call)
             if isinstance(outcome, Reply):
+                line.verdict = intent_of_verb(line.verb)
                 return respond(outcome, dialect, call)
-            return await self._generate(outcome, dialect, request, call, line)
+            overruled = self._overrides.verdict(str(client), call.headers)
+            with self._traffic.asking(outcome.request, client, overruled, line):
+                return await self._generate(outcome, dialect, request, call, line)
         except DragomanError as error:
             line.error = error.message
             return refuse(error, dialect, call)
@@ -146,11 +152,12 @@ class Handler:
         self, exchange: Exchange, dialect: Dialect, request: web.Request, call: Call, line: RequestLine
     ) -> web.StreamResponse:
         line.model, line.streamed = exchange.served.name, exchange.streams
+        when_left = self._models.when_left(exchange.served)
         async with (
             self._models.acquire(exchange.served) as backend,
             contextlib.aclosing(
-                # closing cancels the generation: a client that leaves frees its place at once
-                self._watched(backend.generate(exchange.request), line)
+                # closing leaves the generation: it ends, unless others read it
+                self._watched(self._traffic.generations.read(backend, exchange.request, when_left, line), line)
             ) as events,
         ):
             first = await anext(events)  # an error before this is a plain answer with a status of its own
@@ -171,12 +178,11 @@ class Handler:
             return respond(exchange.reply(completion), dialect, call)
 
     async def _watched(self, events: EventStream, line: RequestLine) -> EventStream:
-        """The same events, noted for the log and counted."""
+        """The same events, noted for the log."""
         async with contextlib.aclosing(events):
             async for batch in events:
                 for event in batch:
                     line.observe(event)
-                    self._counter.observe(event)
                 yield batch
 
 

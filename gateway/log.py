@@ -13,6 +13,7 @@ from structlog.typing import Processor
 
 from adapters.base import Call
 from backends.events import Event, Finished, Started
+from gateway.intent import Verdict
 
 logger = structlog.get_logger()
 
@@ -48,6 +49,9 @@ class RequestLine:
         self.status = 0
         self.streamed = False
         self.error = ""
+        self.verdict: Verdict | None = None
+        self.shared_with = ""
+        self.superseded_by = ""
         self.id = call.id
         self._call = call
         self._client = client
@@ -78,7 +82,15 @@ class RequestLine:
             "total_ms": _ms(time.monotonic() - self._began),
             **self._generated(),
         }
-        optional = {"error": self.error, "ignored": self._call.ignored, "prompts": self._prompt_texts}
+        if self.verdict is not None:
+            fields |= {"intent": self.verdict.intent.name.lower(), "because": self.verdict.reason}
+        optional = {
+            "error": self.error,
+            "ignored": self._call.ignored,
+            "shared_with": self.shared_with,
+            "superseded_by": self.superseded_by,
+            "prompts": self._prompt_texts,
+        }
         fields |= {name: value for name, value in optional.items() if value}
         (logger.warning if self.status >= 500 else logger.info)("request", **fields)
 

@@ -18,6 +18,7 @@ from backends.errors import Forbidden, NotReady, UnknownModel
 from gateway.building import build_backend
 from gateway.changes import Changes, changes_between
 from gateway.config import AnyModel, Config
+from gateway.generation import WhenLeft
 from gateway.group import Group
 from gateway.resident import Resident
 
@@ -75,6 +76,10 @@ class ModelRegistry:
         if entry is None:  # the config let go of it a moment ago
             raise UnknownModel(served.name)
         return entry.resident.acquire(self._config.limits.load_timeout_s)
+
+    def when_left(self, served: Served) -> WhenLeft:
+        model = self._config.models.get(served.name)
+        return "cancel" if model is None else model.when_left
 
     def keep_alive(self, served: Served, seconds: float) -> None:
         if entry := self._entries.get(served.name):

@@ -23,8 +23,8 @@ from gateway.app import build_app
 from gateway.building import build_backend
 from gateway.config import Config, EngineModel, Key, Limits, Listener
 from gateway.listeners import SERVER_OPTIONS
-from gateway.metrics import Counter
 from gateway.models import ModelRegistry
+from gateway.traffic import Traffic
 from tests.fakes import CUT, HELLO, INFO, THINKING, WEATHER, Fails, Script, ScriptedBackend, called, said
 
 NAMES = ("m", "test", "test-model", "test-system", "show-model", "hamshank")
@@ -153,13 +153,13 @@ async def _gateway(name: str) -> AsyncIterator[dict[tuple[str, str], int]]:
         keys={key: Key(key=SecretStr(key)) for key in profile.keys},
         limits=Limits(load_timeout_s=profile.load_timeout_s),
     )
-    models, counter = ModelRegistry(config, backends), Counter()
+    models, traffic = ModelRegistry(config, backends), Traffic()
     models.start()
     ports = {}
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(models.stop)
         for listener in config.listeners:
-            app = build_app(listener.persona, models, counter, config)
+            app = build_app(listener.persona, models, traffic, config)
             runner = web.AppRunner(app, **SERVER_OPTIONS)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()

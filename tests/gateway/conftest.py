@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from gateway.app import build_app
 from gateway.config import Config, parse
-from gateway.metrics import Counter
 from gateway.models import ModelRegistry
+from gateway.traffic import Traffic
 from tests.fakes import ScriptedBackend
 
 Connect: TypeAlias = Callable[..., Awaitable[TestClient[Any, Any]]]
@@ -25,7 +25,12 @@ def config(**changes: object) -> Config:
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
+def traffic() -> Traffic:
+    return Traffic()
+
+
+@pytest.fixture
+async def connect(traffic: Traffic) -> AsyncIterator[Connect]:
     """connect(backend, persona=…, refuse_unknown=…, **config) → a client of a gateway with that one model, `demo`."""
     clients: list[TestClient[Any, Any]] = []
     registries: list[ModelRegistry] = []
@@ -38,7 +43,7 @@ async def connect() -> AsyncIterator[Connect]:
         models = ModelRegistry(settings, {"demo": backend})
         models.start()
         registries.append(models)
-        server = TestServer(build_app(persona, models, Counter(), settings))
+        server = TestServer(build_app(persona, models, traffic, settings))
         await server.start_server(shutdown_timeout=0.1)
         client = TestClient(server)
         clients.append(client)

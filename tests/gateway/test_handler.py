@@ -70,7 +70,7 @@ async def test_chunks_hold_whole_events(connect: Connect) -> None:
     chunk, frames = b"", []
     async for data, ends in response.content.iter_chunks():
         chunk += data
-        if ends:
+        if ends and chunk:  # aiohttp may report the body's end as an empty one
             frames.append(chunk)
             chunk = b""
     assert all(frame.startswith(b"data: ") and frame.count(b"\n\n") == 1 for frame in frames)

@@ -1,0 +1,101 @@
+"""All that is being generated: which request begins something, which reads what is there, and which makes another
+obsolete.
+
+Requests that must be answered alike share one generation. A completion that continues another of the same client in the
+same buffer supersedes it: nobody waits for what stood there some keystrokes ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from backends.base import Backend
+from backends.events import Event, EventStream
+from backends.request import GenerateRequest, Intent
+from gateway.buffer import buffer_of, is_typed_on
+from gateway.generation import Generation, Reader, WhenLeft
+from gateway.log import RequestLine
+
+
+class Generations:
+    """observe: told each event once, however many read it."""
+
+    def __init__(self, observe: Callable[[Event], None]) -> None:
+        self._observe = observe
+        self._of: dict[Backend, list[Generation]] = {}
+
+    async def read(
+        self, backend: Backend, request: GenerateRequest, when_left: WhenLeft, line: RequestLine
+    ) -> EventStream:
+        """Closing it leaves. Raises what the backend raises."""
+        reader = Reader(request.client, buffer_of(request.prompts[0]) if _is_keystroke(request) else None)
+        self._supersede(backend, request, reader)
+        generation = self._twin(backend, request)
+        if generation is None:
+            generation = self._begin(backend, request, when_left)
+        else:
+            line.shared_with = generation.request.id
+        async with contextlib.aclosing(generation.read(reader)) as events:
+            async for batch in events:
+                request.ignored[:] = generation.request.ignored
+                yield batch
+        line.superseded_by = reader.superseded_by
+
+    def _supersede(self, backend: Backend, request: GenerateRequest, reader: Reader) -> None:
+        if reader.buffer is None:
+            return
+        for generation in self._of.get(backend, ()):
+            for other in generation.readers:
+                if other.client == reader.client and other.buffer and is_typed_on(other.buffer, reader.buffer):
+                    generation.supersede(other, request.id)
+
+    def _twin(self, backend: Backend, request: GenerateRequest) -> Generation | None:
+        """One that gives what this request must be given."""
+        if not _is_determined(request):
+            return None
+        shared = (generation for generation in self._of.get(backend, ()) if generation.is_shared)
+        return next((each for each in shared if _are_alike(each.request, request)), None)
+
+    def _begin(self, backend: Backend, request: GenerateRequest, when_left: WhenLeft) -> Generation:
+        generation = Generation(
+            request,
+            backend.generate(request),
+            when_left=when_left,
+            is_shared=_is_determined(request),
+            observe=self._observe,
+            over=lambda: self._forget(backend, generation),
+        )
+        self._of.setdefault(backend, []).append(generation)
+        return generation
+
+    def _forget(self, backend: Backend, generation: Generation) -> None:
+        self._of[backend].remove(generation)
+        if not self._of[backend]:
+            del self._of[backend]
+
+    async def stop(self) -> None:
+        """Also what nobody reads any more."""
+        await asyncio.gather(*(generation.stop() for generation in list(self)))
+
+    def __iter__(self) -> Iterator[Generation]:
+        for generations in self._of.values():
+            yield from generations
+
+
+def _is_keystroke(request: GenerateRequest) -> bool:
+    return request.intent is Intent.COMPLETION and len(request.prompts) == 1
+
+
+def _is_determined(request: GenerateRequest) -> bool:
+    """The same request gets the same answer: it is greedy, or says its seed."""
+    sampling = request.sampling
+    is_greedy = sampling.temperature == 0 and not sampling.temperature_range
+    return sampling.seed is not None or (is_greedy and sampling.xtc is None and sampling.mirostat is None)
+
+
+def _are_alike(one: GenerateRequest, other: GenerateRequest) -> bool:
+    """Whoever asks, and under whichever name."""
+    return replace(one, id="", client="", ignored=[]) == replace(other, id="", client="", ignored=[])
