@@ -187,9 +187,9 @@ class Dialect:
 
     error: a DragomanError as this server would word it. unknown_route: its 404; `nearest` is a route that we do serve.
     wrong_method: its 405 or 404. headers: on every answer. cors: more headers, for a browser's Origin (None: no
-    Origin). preflight: the answer to OPTIONS. admit: asked of the persona before anything else; a Reply turns the
-    request away. public: verbs that are answered without an API key even where one is asked for: those that its own
-    server leaves open and that neither use a model nor tell about one.
+    Origin). preflight: the answer to OPTIONS; None: it is a method like any other. admit: asked of the persona before
+    anything else; a Reply turns the request away. public: verbs that are answered without an API key even where one is
+    asked for: those that its own server leaves open and that neither use a model nor tell about one.
     """
 
     name: str
@@ -197,7 +197,7 @@ class Dialect:
     error: Callable[[DragomanError, Call], Reply]
     unknown_route: Callable[[Call, str | None], Reply]
     wrong_method: Callable[[Call, Sequence[str]], Reply]
-    preflight: Callable[[Call], Reply]
+    preflight: Callable[[Call], Reply | None]
     cors: Callable[[str | None], Mapping[str, str]]
     headers: Mapping[str, str] = field(default_factory=dict)
     admit: Callable[[Call], Reply | None] = lambda _call: None

@@ -108,7 +108,9 @@ class Backend(Protocol):
         """The bytes that a token stands for. Raises InvalidField for an id outside the vocabulary."""
         ...
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str: ...
+    async def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Bytes that aren't UTF-8 become U+FFFD. skip_special: without special tokens, where the backend knows them."""
+        ...
 
     async def render_chat(self, prompt: ChatPrompt) -> str:
         """The text that the model's chat template makes of the messages."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -215,8 +216,11 @@ class UpstreamBackend:
     async def token_bytes(self, token_id: int) -> bytes:
         return await self._ask(lambda it: it.token_bytes(token_id))
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str:
-        return await self._ask(lambda it: it.detokenize(token_ids))
+    async def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Servers write special tokens out; which they are, is known of the first and the last of a text only."""
+        text = await self._ask(lambda it: it.detokenize(token_ids))
+        special = [token for token in (self.info.bos_token, self.info.eos_token) if token and skip_special]
+        return functools.reduce(lambda rest, token: rest.replace(token, ""), special, text)
 
     async def render_chat(self, prompt: ChatPrompt) -> str:
         return await self._ask(lambda it: it.render(prompt))

@@ -93,8 +93,8 @@ class Handler:
         turned_away = persona.admit(call)
         if turned_away is not None:
             return respond(turned_away, persona, call)
-        if call.method == "OPTIONS":
-            return respond(persona.preflight(call), persona, call)
+        if call.method == "OPTIONS" and (granted := persona.preflight(call)) is not None:
+            return respond(granted, persona, call)
         match self._routes.find(call.method, call.path):
             case WrongMethod(allowed):
                 return respond(persona.wrong_method(call, allowed), persona, call)

@@ -6,7 +6,8 @@ facts: llama-cpp-python llama_cpp/server/types.py, llama_cpp/llama.py (_init_sam
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import json
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
@@ -14,6 +15,7 @@ from typing_extensions import Self
 from adapters.base import Call
 from adapters.llamacpp_python.errors import invalid_body
 from adapters.openai.common import MAX_SEED, AnswerOptions
+from backends.errors import InvalidRequest, MalformedBody
 from backends.request import TEMPERATURE_LAST, Gbnf, Mirostat, OutputFormat, Sampling
 
 _PENALTY_WINDOW = 64  # tokens
@@ -33,12 +35,7 @@ class PythonBody(BaseModel):
     @classmethod
     def parse(cls, call: Call) -> Self:
         """Raises MalformedBody or InvalidRequest; notes what has no effect on the call. null isn't absent here."""
-        value = call.json()
-        if not _is_json(call):
-            value = call.body
-        if value is None:
-            missing = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
-            raise invalid_body(call, [missing], cls.handler, cls.line)
+        value = _read(call)
         try:
             body = cls.model_validate(value, from_attributes=True)
         except ValidationError as invalid:
@@ -46,6 +43,32 @@ class PythonBody(BaseModel):
             raise invalid_body(call, faults, cls.handler, cls.line) from None
         call.ignored += [name for name in value if name in cls.without_effect or name not in cls.model_fields]
         return body
+
+
+def _read(call: Call) -> Any:
+    """As Python reads JSON: NaN is a number, and an integer may have any size. Raises MalformedBody, and InvalidRequest
+    for half a surrogate pair, which Python can't encode."""
+    try:
+        value = json.loads(call.body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody(str(error), body=call.body) from None
+    if b"\\u" in call.body:
+        _check_text(value)
+    return value if _is_json(call) else call.body
+
+
+def _check_text(value: Any) -> None:
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidRequest(str(error)) from None
+        case list():
+            for item in value:
+                _check_text(item)
+        case dict():
+            _check_text([*value.values()])
 
 
 def _is_json(call: Call) -> bool:
@@ -124,5 +147,13 @@ class GenerationBody(PythonBody):
         by_text = self.logit_bias_type == "tokens"
         biases: dict[int | str, float | Literal[False]] = {}
         for key, bias in (self.logit_bias or {}).items():
-            biases[int(key) if key.isdecimal() and not by_text else key] = bias
+            biases[key if by_text else _token_id(key)] = bias
         return biases
+
+
+def _token_id(key: str) -> int:
+    """Raises InvalidRequest in Python's words."""
+    try:
+        return int(key)
+    except ValueError as error:
+        raise InvalidRequest(str(error), param="logit_bias") from None

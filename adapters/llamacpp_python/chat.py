@@ -128,9 +128,9 @@ class PythonChatExchange(Accent, ChatExchange):
         return message
 
     def logprobs(self, tokens: Iterable[TokenLogprob]) -> dict[str, Any]:
-        content = [
-            _entry(token) | {"top_logprobs": [_top_entry(other) for other in _with_chosen(token)]} for token in tokens
-        ]
+        """A stream has the bytes in front of the number."""
+        entry = _streamed_entry if self.streams else _entry
+        content = [entry(token) | {"top_logprobs": list(map(_entry, _with_chosen(token)))} for token in tokens]
         return {"content": content, "refusal": None}
 
     def finish_reason(self, finished: Finished) -> str:
@@ -142,11 +142,11 @@ def _with_chosen(token: TokenLogprob) -> Iterable[TokenLogprob]:
     return token.top if any(other.id == token.id for other in token.top) else (*token.top, token)
 
 
-def _entry(token: TokenLogprob) -> dict[str, Any]:
+def _streamed_entry(token: TokenLogprob) -> dict[str, Any]:
     return {"token": _name(token), "bytes": None, "logprob": token.logprob}
 
 
-def _top_entry(token: TokenLogprob) -> dict[str, Any]:
+def _entry(token: TokenLogprob) -> dict[str, Any]:
     return {"token": _name(token), "logprob": token.logprob, "bytes": None}
 
 

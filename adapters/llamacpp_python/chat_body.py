@@ -6,7 +6,7 @@ Wire facts: llama-cpp-python llama_cpp/server/types.py (CreateChatCompletionRequ
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from adapters.llamacpp_python.body import GenerationBody
 from adapters.llamacpp_python.messages import (
     ChatCompletionFunction,
     ChatCompletionNamedToolChoice,
-    ChatCompletionNamedToolChoiceFunction,
+    ChatCompletionRequestFunctionCallOption,
     ChatCompletionRequestResponseFormat,
     ChatCompletionTool,
     RequestMessage,
@@ -42,16 +42,16 @@ class ChatBody(GenerationBody):
 
     messages: list[RequestMessage] = Field(default_factory=list)
     functions: list[ChatCompletionFunction] | None = None
-    function_call: Literal["none", "auto"] | ChatCompletionNamedToolChoiceFunction | None = None
+    function_call: Literal["none", "auto"] | ChatCompletionRequestFunctionCallOption | None = None
     tools: list[ChatCompletionTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | ChatCompletionNamedToolChoice | None = None
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Any = None
     logprobs: bool | None = False
     top_logprobs: int | None = Field(default=None, ge=0)
     response_format: ChatCompletionRequestResponseFormat | None = None
 
     def length(self) -> int | None:
-        if self.max_tokens is None:
+        if self.max_tokens is None and isinstance(self.max_completion_tokens, int):
             self.max_tokens = self.max_completion_tokens
         return super().length()
 
@@ -69,12 +69,12 @@ class ChatBody(GenerationBody):
         )
 
     def constraint(self) -> OutputFormat | None:
-        """A format of JSON wins over a grammar."""
+        """A format of JSON wins over a grammar; what is no schema asks for any JSON."""
         wanted = self.response_format
         if wanted is None or wanted["type"] == "text":
             return super().constraint()
         schema = wanted.get("schema")
-        return AnyJson() if schema is None else JsonSchema(schema)
+        return JsonSchema(schema) if isinstance(schema, dict | bool) else AnyJson()
 
     def _prompt(self) -> ChatPrompt:
         tools = tuple(
@@ -91,7 +91,7 @@ class ChatBody(GenerationBody):
     def _choice(self, tools: tuple[Tool, ...]) -> ToolChoice:
         """`required` asks for no more than `auto` there: only a function that is named must be called."""
         match self.function_call or self.tool_choice:
-            case {"name": str(name)} | {"function": {"name": str(name)}} if tools:
+            case {"name": str(name)} | {"function": {"name": str(name)}} if tools or self.tools is not None:
                 if all(tool.name != name for tool in tools):
                     raise InvalidRequest(f"Tool choice '{name}' not found in tools.", param="tool_choice")
                 return NamedTool(name)

@@ -15,6 +15,7 @@ from adapters.base import Call, Reply
 from adapters.framing import to_json
 
 _REQUEST_ID = "X-Request-Id"
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
 
 
 def common_headers(call: Call) -> dict[str, str]:
@@ -54,18 +55,22 @@ def cors(origin: str | None) -> Mapping[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
 
 
-def preflight(call: Call) -> Reply:
-    """The headers that were asked for are granted."""
+def preflight(call: Call) -> Reply | None:
+    """Only a browser asks so. The headers that it names are granted."""
+    method = call.headers.get("Access-Control-Request-Method")
+    if method is None or "Origin" not in call.headers:
+        return None
     headers = {
         "Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, "
         "Access-Control-Request-Private-Network",
-        "Access-Control-Allow-Methods": "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY",
+        "Access-Control-Allow-Methods": ", ".join(_METHODS),
         "Access-Control-Max-Age": "600",
     }
     wanted = call.headers.get("Access-Control-Request-Headers")
     if wanted is not None:
         headers["Access-Control-Allow-Headers"] = wanted
-    return Reply(b"OK", content_type="text/plain; charset=utf-8", headers=headers)
+    status, word = (200, b"OK") if method in _METHODS else (400, b"Disallowed CORS method")
+    return Reply(word, status, "text/plain; charset=utf-8", headers)
 
 
 def admit(call: Call) -> Reply | None:

@@ -89,6 +89,10 @@ class ChatCompletionTool(TypedDict):
     function: ChatCompletionFunction
 
 
+class ChatCompletionRequestFunctionCallOption(TypedDict):
+    name: str
+
+
 class ChatCompletionNamedToolChoiceFunction(TypedDict):
     name: str
 
@@ -100,4 +104,4 @@ class ChatCompletionNamedToolChoice(TypedDict):
 
 class ChatCompletionRequestResponseFormat(TypedDict):
     type: Literal["text", "json_object"]
-    schema: NotRequired[dict[str, Any] | bool | None]
+    schema: NotRequired[Any]

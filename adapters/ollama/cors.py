@@ -41,8 +41,8 @@ _FORBIDDEN = Reply(status=403, content_type="")
 def admit(call: Call) -> Reply | None:
     """A Dialect's `admit`: 403 without a word for a page or a host name that has no business here."""
     host = call.headers.get("Host", "")
-    origin = call.headers.get("Origin")
-    if origin and origin not in (f"http://{host}", f"https://{host}") and not _ORIGIN.fullmatch(origin):
+    origin = call.headers.get("Origin", "")
+    if not _is_our_own(origin, host) and not _ORIGIN.fullmatch(origin):
         return _FORBIDDEN
     return _FORBIDDEN if call.is_local and not _is_local_host(_without_port(host)) else None
 
@@ -54,9 +54,15 @@ def cors(origin: str | None) -> Mapping[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
 
 
-def preflight(call: Call) -> Reply:
-    """A Dialect's `preflight`: only a page is told what it may send."""
-    return Reply(status=204, content_type="", headers=_PREFLIGHT if call.headers.get("Origin") else {})
+def preflight(call: Call) -> Reply | None:
+    """A Dialect's `preflight`: only a page is told what it may send, and one of our own asks for nothing."""
+    if _is_our_own(call.headers.get("Origin", ""), call.headers.get("Host", "")):
+        return None
+    return Reply(status=204, content_type="", headers=_PREFLIGHT)
+
+
+def _is_our_own(origin: str, host: str) -> bool:
+    return origin in ("", f"http://{host}", f"https://{host}")
 
 
 def _without_port(host: str) -> str:

@@ -252,9 +252,9 @@ class EngineBackend:
         model, _ = self._ready()
         return model.tokenizer.token_bytes(token_id)
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str:
+    async def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         model, _ = self._ready()
-        return model.tokenizer.decode(token_ids)
+        return model.tokenizer.decode(token_ids, skip_special)
 
     async def render_chat(self, prompt: ChatPrompt) -> str:
         model, _ = self._ready()

@@ -55,7 +55,16 @@ async def test_what_is_no_json_breaks_the_handler(case: str) -> None:
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        ("null", "{'type': 'missing', 'loc': ('body',), 'msg': 'Field required', 'input': None}"),
+        (
+            "null",
+            "{'type': 'model_attributes_type', 'loc': ('body',), "
+            "'msg': 'Input should be a valid dictionary or object to extract fields from', 'input': None}",
+        ),
+        (
+            '{"top_p": 99999999999999999999}',
+            "{'type': 'less_than_equal', 'loc': ('body', 'top_p'), 'msg': "
+            "'Input should be less than or equal to 1', 'input': 99999999999999999999, 'ctx': {'le': 1.0}}",
+        ),
         (
             "[1]",
             "{'type': 'model_attributes_type', 'loc': ('body',), "
@@ -133,10 +142,33 @@ def test_unknown_routes_and_methods() -> None:
     assert (wrong.status, wrong.body, wrong.headers["Allow"]) == (405, b'{"detail":"Method Not Allowed"}', "POST")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://e.com"}, {"Access-Control-Request-Method": "POST"}])
+def test_options_that_no_browser_sent_are_a_method_like_any_other(headers: dict[str, str]) -> None:
+    assert DIALECT.preflight(call("OPTIONS", "/v1/models", headers=headers)) is None
+
+
+def test_a_method_that_does_not_exist_is_not_granted() -> None:
+    headers = {"Origin": "https://e.com", "Access-Control-Request-Method": "FOO"}
+    refused = DIALECT.preflight(call("OPTIONS", "/v1/models", headers=headers))
+    assert refused is not None
+    assert (refused.status, refused.body) == (400, b"Disallowed CORS method")
+
+
+async def test_special_tokens_are_not_written_out() -> None:
+    assert await ask("detokenize", {"tokens": [TOKENIZER.bos_id, 104, 105, TOKENIZER.eos_id]}) == {"text": "hi"}
+
+
+async def test_half_a_character_is_an_error_in_pythons_words() -> None:
+    reply = await replied("detokenize", {"tokens": [0xE2, 0x82]})
+    message = "'utf-8' codec can't decode bytes in position 0-1: unexpected end of data"
+    assert (reply.status, orjson.loads(reply.body)["error"]["message"]) == (500, message)
+
+
 def test_preflight_is_as_recorded() -> None:
     theirs = recorded("auth_options")
-    made = call("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://example.com"})
-    ours = DIALECT.preflight(made)
+    browsers = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+    ours = DIALECT.preflight(call("OPTIONS", "/v1/chat/completions", headers=browsers))
+    assert ours is not None
     headers = {**ours.headers, **DIALECT.cors("https://example.com")}
     assert {name.lower(): value for name, value in headers.items()} == {
         name.lower(): value for name, value in theirs.headers if name.startswith(("vary", "access-control"))
@@ -197,6 +229,21 @@ async def test_no_model_is_named_by_its_path_else_by_its_name() -> None:
     assert (await ask("completions", {"prompt": "x", "model": "m"}))["model"] == "m"
     nameless = replace(ScriptedBackend().info, path="")
     assert (await ask("completions", {"prompt": "x"}, info=nameless))["model"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            r'{"prompt": "\ud83d"}',
+            "'utf-8' codec can't encode character '\\ud83d' in position 0: surrogates not allowed",
+        ),
+        ('{"prompt": "x", "logit_bias": {"a": 1}}', "invalid literal for int() with base 10: 'a'"),
+    ],
+)
+async def test_what_python_cannot_read_is_told_in_its_words(body: str, message: str) -> None:
+    reply = await replied("completions", body)
+    assert (reply.status, orjson.loads(reply.body)["error"]["message"]) == (500, message)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -132,6 +132,27 @@ async def test_a_whole_answer_is_like_the_recorded_one() -> None:
     assert ours["id"] == f"chatcmpl-{UUID}"
 
 
+async def test_a_whole_answer_has_the_number_in_front_of_the_bytes() -> None:
+    """FastAPI writes it in the order of the declared type; a stream is written as it was made."""
+    ours = await ask("chat", BODY | {"logprobs": True, "top_logprobs": 1}, HELLO)
+    (token, *_) = ours["choices"][0]["logprobs"]["content"]
+    assert list(token) == ["token", "logprob", "bytes", "top_logprobs"]
+
+
+async def test_what_is_no_schema_asks_for_any_json() -> None:
+    wanted = {"type": "json_object", "schema": "none"}
+    assert (await parsed("chat", BODY | {"response_format": wanted})).output == AnyJson()
+
+
+async def test_a_named_tool_must_be_among_the_tools() -> None:
+    reply = await replied("chat", BODY | {"tools": [], "tool_choice": NAMED})
+    assert orjson.loads(reply.body)["error"]["message"] == "Tool choice 'get_weather' not found in tools."
+
+
+async def test_the_newer_name_of_the_length_is_never_complained_of() -> None:
+    assert (await parsed("chat", BODY | {"max_completion_tokens": "many"})).max_tokens is None
+
+
 async def test_a_named_call_is_told_twice() -> None:
     ours = await ask("chat", BODY | {"tools": TOOLS, "tool_choice": NAMED}, WEATHER)
     assert differences(orjson.loads(recorded("chat_tools_named").body), ours, nothing_extra) == []

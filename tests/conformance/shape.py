@@ -79,7 +79,13 @@ def _list_differences(want: Sequence[Any], have: Sequence[Any], allows: Allows, 
 
 
 def _fewest(candidates: Iterable[list[str]]) -> list[str]:
-    return min(candidates, key=len, default=[])
+    fewest: list[str] | None = None
+    for problems in candidates:
+        if not problems:
+            return []
+        if fewest is None or len(problems) < len(fewest):
+            fewest = problems
+    return fewest or []
 
 
 def without(value: Any, allows: Allows, path: str = "$") -> Any:

@@ -128,9 +128,10 @@ class ScriptedBackend:
         self._check_ready()
         return TOKENIZER.bytes_of(token_id)
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str:
+    async def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         self._check_ready()
-        return TOKENIZER.decode(token_ids)
+        special = {TOKENIZER.bos_id, TOKENIZER.eos_id} if skip_special else ()
+        return TOKENIZER.decode([token_id for token_id in token_ids if token_id not in special])
 
     async def render_chat(self, prompt: ChatPrompt) -> str:
         self._check_ready()
