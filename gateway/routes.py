@@ -141,6 +141,10 @@ ROUTES: tuple[Route, ...] = (
     *_get("/lora-adapters", verb="llamacpp.lora_adapters"),
     *_post("/lora-adapters", verb="llamacpp.lora_adapters_set"),
     *_post("/v1/chat/completions/control", verb="llamacpp.control"),
+    *_post("/v1/audio/transcriptions", "/audio/transcriptions", verb="llamacpp.transcriptions"),
+    *_get("/v1/stream", verb="llamacpp.stream"),
+    Route("DELETE", "/v1/stream", "llamacpp.stream_delete"),
+    *_post("/v1/streams/lookup", verb="llamacpp.streams_lookup"),
     *_get("/tools", "/cors-proxy", verb="llamacpp.disabled"),
     *_post("/tools", "/cors-proxy", verb="llamacpp.disabled"),
     # Anthropic
@@ -158,6 +162,9 @@ ROUTES: tuple[Route, ...] = (
     # Ollama
     *_get("/", verb="ollama.root", tgi="tgi.health"),
     *_get("/api/version", verb="ollama.version"),
+    *_get("/api/status", verb="ollama.status"),
+    *_post("/api/me", verb="ollama.me"),
+    *_post("/api/signout", verb="ollama.signout"),
     *_get("/api/tags", verb="ollama.tags"),
     *_get("/api/ps", verb="ollama.ps"),
     *_post("/api/show", verb="ollama.show"),

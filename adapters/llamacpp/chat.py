@@ -181,4 +181,4 @@ async def count_tokens(call: Call, body: Mapping[str, Any]) -> int:
     served = resolve(call, body)
     prompt = read_chat(call, body, served).prompt
     async with call.models.acquire(served) as backend:
-        return len(await backend.tokenize(await _rendered(backend, prompt), add_special=False))
+        return len(await backend.tokenize(await backend.render_chat(prompt), add_special=False))

@@ -17,6 +17,7 @@ from adapters.llamacpp.infill import infill
 from adapters.llamacpp.messages import count_tokens, messages
 from adapters.llamacpp.metrics import metrics
 from adapters.llamacpp.responses import input_tokens, responses
+from adapters.llamacpp.streams import stream, stream_delete, streams_lookup
 from adapters.llamacpp.text import bilingual, completion, completions
 from adapters.llamacpp.tokens import detokenize, tokenize
 from backends.errors import NotReady
@@ -79,6 +80,10 @@ DIALECT = Dialect(
         "lora_adapters": probes.lora_adapters,
         "lora_adapters_set": probes.lora_adapters_set,
         "disabled": probes.disabled,
+        "stream": stream,
+        "stream_delete": stream_delete,
+        "streams_lookup": streams_lookup,
+        "transcriptions": probes.transcriptions,
     },
     error=error_reply,
     unknown_route=unknown_route,

@@ -185,6 +185,11 @@ async def slot_action(_call: Call) -> Reply:
     raise Refusal("This server does not support slots action. Start it with `--slot-save-path`", "not_supported_error")
 
 
+async def transcriptions(_call: Call) -> Reply:
+    """No backend hears."""
+    raise Refusal("The current model does not support audio input.", "not_supported_error")
+
+
 async def lora_adapters(_call: Call) -> Reply:
     """None are loaded."""
     return json_reply([])

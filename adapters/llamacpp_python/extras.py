@@ -12,8 +12,6 @@ from adapters.llamacpp_python.body import PythonBody
 from adapters.llamacpp_python.http import json_reply
 from backends.errors import InvalidRequest
 
-_NOT_UTF8 = "\ufffd"
-
 
 class EmbeddingBody(PythonBody):
     """Other fields are ignored, OpenAI's `encoding_format` among them: numbers are always written out."""
@@ -82,15 +80,4 @@ async def detokenize(call: Call) -> Reply:
     """Without special tokens. Raises InvalidField for an id outside the vocabulary."""
     body = DetokenizeBody.parse(call)
     async with call.models.acquire(call.models.resolve(body.model)) as backend:
-        text = await backend.detokenize(body.tokens, skip_special=True)
-        if _NOT_UTF8 in text:
-            _check_utf8(b"".join([await backend.token_bytes(token_id) for token_id in body.tokens]))
-    return json_reply(call, {"text": text})
-
-
-def _check_utf8(piece: bytes) -> None:
-    """Raises InvalidRequest in Python's words."""
-    try:
-        piece.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(str(error), param="tokens") from None
+        return json_reply(call, {"text": await backend.detokenize(body.tokens, skip_special=True)})

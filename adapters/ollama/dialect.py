@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from adapters.base import Call, Dialect, Reply
+from adapters.ollama.account import me, signout, status
 from adapters.ollama.chat import chat
 from adapters.ollama.cors import admit, cors, preflight
 from adapters.ollama.embed import embed, embeddings
@@ -35,6 +36,9 @@ DIALECT = Dialect(
     verbs={
         "root": root,
         "version": version,
+        "status": status,
+        "me": me,
+        "signout": signout,
         "tags": tags,
         "ps": ps,
         "show": show,

@@ -321,5 +321,5 @@ async def test_apply_template_leaves_the_bos_to_the_tokenizer() -> None:
 
 async def test_input_tokens() -> None:
     counted = await ask("input_tokens", CHAT, path="/v1/chat/completions/input_tokens")
-    assert list(counted.items()) == [("input_tokens", 25), ("object", "response.input_tokens")]
+    assert list(counted.items()) == [("input_tokens", 24), ("object", "response.input_tokens")]
     assert (await refusal("input_tokens", {"model": "tiny"}))[2] == "'messages' is required"

@@ -186,7 +186,7 @@ async def test_an_error_in_the_midst_of_a_response_has_no_name() -> None:
 
 async def test_tokens_of_an_input() -> None:
     counted = await ask("input_tokens", ASK, path="/v1/responses/input_tokens")
-    assert counted == {"input_tokens": 25, "object": "response.input_tokens"}
+    assert counted == {"input_tokens": 24, "object": "response.input_tokens"}
 
 
 # /v1/messages: the request
@@ -325,6 +325,6 @@ async def test_one_event_a_frame() -> None:
 
 
 async def test_count_tokens() -> None:
-    assert await ask("count_tokens", {"messages": USER}) == {"input_tokens": 25}
+    assert await ask("count_tokens", {"messages": USER}) == {"input_tokens": 24}
     theirs = orjson.loads(recorded("an_count_tokens_missing").body)["error"]
     assert await refusal("count_tokens", {"model": "tiny"}) == (500, theirs["type"], theirs["message"])

@@ -25,8 +25,8 @@ from backends.errors import (
     UnknownModel,
     Unsupported,
 )
-from tests.adapters.llamacpp_tools import keys, models_of, recorded, refusal
-from tests.fakes import INFO, FakeModels, ScriptedBackend, call
+from tests.adapters.llamacpp_tools import ask, keys, models_of, recorded, refusal
+from tests.fakes import INFO, FakeModels, ScriptedBackend, answer, call
 
 
 async def probe(verb: str, *, backend: ScriptedBackend | None = None, body: object = None, **more: Any) -> Any:
@@ -247,3 +247,23 @@ async def test_an_unknown_model_is_refused_when_the_gateway_says_so() -> None:
     assert (await refusal("completion", {"prompt": "a", "model": "x"}, models=models))[2] == "model 'x' not found"
     nameless = await refusal("completion", {"prompt": [], "model": ""}, models=models)
     assert nameless[2] == '"prompt" must not be empty'
+
+
+async def test_no_stream_is_kept() -> None:
+    found = await answer(DIALECT.verbs["stream"], call("GET", "/v1/stream", query={"conv_id": "abc"}))
+    assert found.reply is not None
+    assert (found.reply.status, found.reply.body) == (404, recorded("v1_stream_get_id").body)
+    gone = await answer(DIALECT.verbs["stream_delete"], call("DELETE", "/v1/stream", query={"conv_id": "abc"}))
+    assert gone.reply is not None
+    assert (gone.reply.status, gone.reply.body) == (204, b"")
+    assert await ask("streams_lookup", {"conversation_ids": ["abc"]}) == []
+
+
+@pytest.mark.parametrize("verb", ["stream", "stream_delete"])
+async def test_a_stream_has_an_id(verb: str) -> None:
+    assert await refusal(verb) == (400, "invalid_request_error", "Missing conversation id in path")
+
+
+async def test_nobody_hears() -> None:
+    said = (501, "not_supported_error", "The current model does not support audio input.")
+    assert await refusal("transcriptions") == said

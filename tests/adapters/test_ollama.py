@@ -27,6 +27,19 @@ def test_a_wrong_method() -> None:
 
 
 @pytest.mark.parametrize(
+    ("verb", "status", "said"),
+    [
+        ("status", 200, {"cloud": {"disabled": True, "source": "config"}}),
+        ("me", 503, {"error": "account unavailable"}),
+        ("signout", 401, {"error": "you are not currently signed in"}),
+    ],
+)
+async def test_there_is_no_cloud(verb: str, status: int, said: object) -> None:
+    answered = await ask(verb)
+    assert (answered.status, answered.json) == (status, said)
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [(UnknownModel("x"), 404), (Forbidden("no"), 403), (Unauthorized("no"), 401), (TooLarge("big"), 413)],
 )
