@@ -21,6 +21,7 @@ from gateway.log import configure
 from gateway.models import ModelRegistry
 from gateway.reloader import Reloader
 from gateway.routing import RouteTable
+from gateway.seen import Clients
 from gateway.traffic import Traffic
 
 
@@ -32,7 +33,8 @@ class Gateway:
         self._config = config
         self._models = ModelRegistry.from_config(config)
         self._traffic = Traffic()
-        self._listeners = Listeners(self._handler, Control(self._models, self.reloader))
+        self._clients = Clients()
+        self._listeners = Listeners(self._handler, Control(self._models, self._clients, self.reloader))
 
     @property
     def addresses(self) -> Sequence[Address]:
@@ -63,7 +65,7 @@ class Gateway:
         return await self._models.follow(config)
 
     def _handler(self, listener: Listener) -> Handler:
-        return build_handler(listener, self._models, self._traffic, self._config)
+        return build_handler(listener, self._models, self._traffic, self._clients, self._config)
 
 
 @asynccontextmanager
@@ -82,8 +84,10 @@ def overrides(scheduling: Scheduling) -> Overrides:
     return Overrides(scheduling.header, classes)
 
 
-def build_handler(listener: Listener, models: ModelRegistry, traffic: Traffic, config: Config) -> Handler:
-    """Of one listener, as the config is now. All of them share the models and the traffic."""
+def build_handler(
+    listener: Listener, models: ModelRegistry, traffic: Traffic, clients: Clients, config: Config
+) -> Handler:
+    """Of one listener, as the config is now. All of them share the models, the traffic and the clients."""
     return Handler(
         listener.persona,
         dialects=DIALECTS,
@@ -92,6 +96,7 @@ def build_handler(listener: Listener, models: ModelRegistry, traffic: Traffic, c
         traffic=traffic,
         overrides=overrides(config.scheduling),
         keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),
+        clients=clients,
         log_prompts=config.log.prompts,
         max_body_bytes=config.limits.max_body_mib * 2**20,
         is_local=is_loopback(listener.host),
@@ -100,5 +105,6 @@ def build_handler(listener: Listener, models: ModelRegistry, traffic: Traffic, c
 
 def build_app(persona: str, models: ModelRegistry, traffic: Traffic, config: Config) -> web.Application:
     """What answers on one listener of a gateway whose config stays as it is."""
-    handler = build_handler(Listener(port=0, persona=persona), models, traffic, config)
-    return application(handler.handle, Control(models))
+    clients = Clients()
+    handler = build_handler(Listener(port=0, persona=persona), models, traffic, clients, config)
+    return application(handler.handle, Control(models, clients))

@@ -1,4 +1,4 @@
-"""The command line: serve · check · routes."""
+"""The command line: serve · check · routes · clients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway import clients
 from gateway import config as configuration
 from gateway.app import running
 from gateway.listeners import Address, NoListener
@@ -24,12 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         match args.command:
             case "routes":
                 print(route_table(ROUTES))
+            case "clients":
+                print(clients.table(clients.ask(configuration.load(args.config).listeners)))
             case "check":
                 configuration.load(args.config)
                 print(f"{args.config}: ok")
             case _:
                 return _serve(configuration.load(args.config), args.config)
-    except (configuration.ConfigError, NoListener) as error:
+    except (configuration.ConfigError, NoListener, clients.NotRunning) as error:
         print(f"dragoman: {error}", file=sys.stderr)
         return 1
     return 0
@@ -37,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dragoman", description="Let any LLM client talk to any local model.")
-    parser.add_argument("command", nargs="?", choices=("serve", "check", "routes"), default="serve",
-                        help="serve (the default); check the config; print the route table")  # fmt: skip
+    parser.add_argument("command", nargs="?", choices=("serve", "check", "routes", "clients"), default="serve",
+                        help="serve (the default); check the config; print the route table;"
+                             " ask the running gateway who has been seen")  # fmt: skip
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
     return parser
 

@@ -21,6 +21,7 @@ from backends.errors import DragomanError, Forbidden, InvalidRequest, NotFound, 
 from gateway.config import ConfigError
 from gateway.models import ModelRegistry
 from gateway.reloader import Reloader
+from gateway.seen import Clients
 
 PREFIX = "/gateway"
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
@@ -29,11 +30,13 @@ Answer: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 class Control:
     """Answers on every listener. reloader: None where the config is in no file."""
 
-    def __init__(self, models: ModelRegistry, reloader: Reloader | None = None) -> None:
+    def __init__(self, models: ModelRegistry, clients: Clients, reloader: Reloader | None = None) -> None:
         self._models = models
+        self._clients = clients
         self._reloader = reloader
         self.routes: Mapping[tuple[str, str], Answer] = {
             ("POST", f"{PREFIX}/reload"): self._reload,
+            ("GET", f"{PREFIX}/clients"): self._list_clients,
             ("GET", f"{PREFIX}/models"): self._list_models,
             ("GET", f"{PREFIX}/models/{{model:.+}}/log"): self._log,
         }
@@ -54,6 +57,10 @@ class Control:
             return reply(dataclasses.asdict(await self._reloader.reload()))
         except ConfigError as error:
             raise InvalidRequest(str(error)) from None
+
+    async def _list_clients(self, _request: web.Request) -> web.Response:
+        """The most recent first."""
+        return reply({"clients": [seen.to_json() for seen in self._clients.all()]})
 
     async def _list_models(self, _request: web.Request) -> web.Response:
         return reply({"models": [_described(served) for served in self._models.all()]})

@@ -26,12 +26,11 @@ from gateway.models import ModelRegistry
 from gateway.responses import common_headers, refuse, respond
 from gateway.routes import Route
 from gateway.routing import Match, RouteTable, Unknown, WrongMethod
+from gateway.seen import Clients, mapping
 from gateway.stream import stream
 from gateway.traffic import Traffic
 
 log = structlog.get_logger()
-
-_MAX_REMEMBERED = 1000  # unknown routes that are remembered, so that each is logged once
 
 
 class Handler:
@@ -47,6 +46,7 @@ class Handler:
         traffic: Traffic,
         overrides: Overrides,
         keys: KeyRing,
+        clients: Clients,
         log_prompts: bool,
         max_body_bytes: int,
         is_local: bool,
@@ -58,10 +58,10 @@ class Handler:
         self._traffic = traffic
         self._overrides = overrides
         self._keys = keys
+        self._clients = clients
         self._log_prompts = log_prompts
         self._max_body_bytes = max_body_bytes
         self._is_local = is_local
-        self._unknown_routes: set[tuple[str, str]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(
@@ -87,6 +87,8 @@ class Handler:
             raise asyncio.CancelledError from None  # aiohttp would log a ConnectionError with its traceback
         finally:
             line.write()
+            self._clients.note(client, line.route, line.verb, now=call.received, status=line.status, error=line.error,
+                               ignored=call.ignored)  # fmt: skip
 
     async def _answer(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
         persona = self._persona
@@ -99,18 +101,21 @@ class Handler:
             case WrongMethod(allowed):
                 return respond(persona.wrong_method(call, allowed), persona, call)
             case Unknown(route):
-                nearest = str(route) if route else None
-                self._report_unknown(call, nearest)
-                return respond(persona.unknown_route(call, nearest), persona, call)
+                return self._lost(call, client, route)
             case Match(route, path, params):
                 line.route, call.path, call.params = str(route), path, params
                 return await self._perform(request, call, client, line, route)
 
-    def _report_unknown(self, call: Call, nearest: str | None) -> None:
-        route = (call.method, call.path)
-        if route not in self._unknown_routes and len(self._unknown_routes) < _MAX_REMEMBERED:
-            self._unknown_routes.add(route)
-            log.warning("unknown route", method=call.method, path=call.path, nearest=nearest)
+    def _lost(self, call: Call, client: Client, route: Route | None) -> web.Response:
+        """A route that nobody serves is a lead: somebody wanted something."""
+        nearest = str(route) if route else None
+        if self._clients.note_unknown(client, call.method, call.path, route, now=call.received):
+            log.warning("unknown route", method=call.method, path=call.path, nearest=nearest, client=str(client),
+                        config=mapping(call.path, route) if route else None)  # fmt: skip
+        response = respond(self._persona.unknown_route(call, nearest), self._persona, call)
+        if nearest:
+            response.headers["X-Dragoman-Nearest"] = nearest
+        return response
 
     async def _perform(
         self, request: web.Request, call: Call, client: Client, line: RequestLine, route: Route

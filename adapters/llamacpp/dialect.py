@@ -23,13 +23,14 @@ from adapters.llamacpp.tokens import detokenize, tokenize
 from backends.errors import NotReady
 
 
-def unknown_route(call: Call, _nearest: str | None) -> Reply:
+def unknown_route(call: Call, nearest: str | None) -> Reply:
     """While the server loads its model, every path says so."""
     try:
         probes.check_loaded(call.models.resolve(None))
     except NotReady as loading:
         return error_reply(loading, call)
-    return early_reply("File Not Found", "not_found_error", 404)
+    hint = f": did you mean {nearest}?" if nearest else ""
+    return early_reply(f"File Not Found{hint}", "not_found_error", 404)
 
 
 def wrong_method(call: Call, _allowed: Sequence[str]) -> Reply:

@@ -39,8 +39,8 @@ def detail_reply(call: Call, detail: str, status: int) -> Reply:
     return Reply(to_json({"detail": detail}), status, headers=common_headers(call))
 
 
-def unknown_route(call: Call, _nearest: str | None) -> Reply:
-    return detail_reply(call, "Not Found", 404)
+def unknown_route(call: Call, nearest: str | None) -> Reply:
+    return detail_reply(call, f"Not Found: did you mean {nearest}?" if nearest else "Not Found", 404)
 
 
 def wrong_method(call: Call, allowed: Sequence[str]) -> Reply:
