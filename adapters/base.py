@@ -108,9 +108,9 @@ class Totals:
 class Call:
     """One HTTP request. headers are case-insensitive; params are the parts of the path that the route names.
 
-    is_local: the listener can be reached from this machine only. ignored: fields that the client sent and nobody
-    honours; they are logged and sent back in `X-Dragoman-Ignored`. totals: for a verb that tells them; None where the
-    gateway doesn't count.
+    origin: the web page that asks and may; None for one that may not, and for whoever is no page. ignored: fields that
+    the client sent and nobody honours; they are logged and sent back in `X-Dragoman-Ignored`. totals: for a verb that
+    tells them; None where the gateway doesn't count.
     """
 
     id: str
@@ -123,7 +123,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     received: float = 0.0  # seconds since the epoch
-    is_local: bool = True
+    origin: str | None = None
     ignored: list[str] = field(default_factory=list)
     totals: Totals | None = None
 
@@ -186,8 +186,8 @@ class Dialect:
     """A wire format, and how its server fails.
 
     error: a DragomanError as this server would word it. unknown_route: its 404; `nearest` is a route that we do serve.
-    wrong_method: its 405 or 404. headers: on every answer. cors: more headers, for a browser's Origin (None: no
-    Origin). preflight: the answer to OPTIONS; None: it is a method like any other. admit: asked of the persona before
+    wrong_method: its 405 or 404. headers: on every answer. cors: more headers, for a call's origin (None: it
+    has none). preflight: the answer to OPTIONS; None: it is a method like any other. admit: asked of the persona before
     anything else; a Reply turns the request away. public: verbs that are answered without an API key even where one is
     asked for: those that its own server leaves open and that neither use a model nor tell about one.
     """

@@ -5,14 +5,17 @@
     │   ├── MalformedBody             not JSON, or not an object
     │   ├── MissingField
     │   ├── InvalidField              wrong type, or out of range
+    │   │   └── FieldTooLarge         larger than the gateway's config allows
     │   ├── Unsupported               well-formed, but this model or backend can't honour it
     │   └── PromptTooLong             carries both counts
     ├── Unauthorized 401
     │   ├── MissingKey
     │   └── WrongKey                  one that nobody has
     ├── Forbidden 403
+    │   └── ForeignPage               a web page, or a host name, that has no business here
     ├── NotFound 404
     │   └── UnknownModel
+    ├── TooSlow 408                   the body didn't arrive in time
     ├── TooLarge 413                  the body, before it was read
     ├── Busy 503                      the queue is full; `retry_after_s` says when to come again
     ├── NotReady 503                  the backend is loading; the message says in which phase
@@ -76,6 +79,10 @@ class InvalidField(InvalidRequest):
         self.value = value
 
 
+class FieldTooLarge(InvalidField):
+    pass
+
+
 class Unsupported(InvalidRequest):
     """feature: one word for what is missing, such as `infill`, `tools`, `images`, `embeddings`."""
 
@@ -117,6 +124,10 @@ class Forbidden(DragomanError):
     origin = "request"
 
 
+class ForeignPage(Forbidden):
+    code = "foreign_page"
+
+
 class NotFound(DragomanError):
     status = 404
     code = "not_found"
@@ -129,6 +140,12 @@ class UnknownModel(NotFound):
     def __init__(self, model: str) -> None:
         super().__init__(f"model '{model}' not found", param="model")
         self.model = model
+
+
+class TooSlow(DragomanError):
+    status = 408
+    code = "request_timeout"
+    origin = "request"
 
 
 class TooLarge(DragomanError):

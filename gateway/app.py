@@ -12,13 +12,14 @@ from adapters.registry import DIALECTS
 from backends.request import Intent
 from gateway.changes import Changes
 from gateway.config import Config, Listener, Scheduling
-from gateway.control import Control, is_loopback
+from gateway.control import Control
 from gateway.handler import Handler
 from gateway.intent import Overrides
 from gateway.keys import KeyRing
 from gateway.listeners import Address, Listeners, NoListener, application
 from gateway.log import configure
 from gateway.models import ModelRegistry
+from gateway.origins import OriginPolicy, is_loopback
 from gateway.reloader import Reloader
 from gateway.routing import RouteTable
 from gateway.seen import Clients
@@ -34,7 +35,8 @@ class Gateway:
         self._models = ModelRegistry.from_config(config)
         self._traffic = Traffic()
         self._clients = Clients()
-        self._listeners = Listeners(self._handler, Control(self._models, self._clients, self.reloader))
+        control = Control(self._models, self._clients, self.reloader)
+        self._listeners = Listeners(self._handler, control, config.limits)
 
     @property
     def addresses(self) -> Sequence[Address]:
@@ -97,9 +99,12 @@ def build_handler(
         overrides=overrides(config.scheduling),
         keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),
         clients=clients,
+        access=config.access,
+        limits=config.limits,
         log_prompts=config.log.prompts,
-        max_body_bytes=config.limits.max_body_mib * 2**20,
-        is_local=is_loopback(listener.host),
+        origins=OriginPolicy(
+            is_local=is_loopback(listener.host), hosts=config.access.hosts, origins=config.access.origins
+        ),
     )
 
 

@@ -18,9 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_core import PydanticCustomError
 
 from adapters.registry import DIALECTS
+from gateway.origins import is_loopback
 from gateway.routes import ROUTES
 
 Place = tuple[str | int, ...]
+_REACHABLE = (
+    "is reached by other machines, and there are no `keys:`; "
+    "add some, or say `access: {without_keys: anyone on the network}`"
+)
 _BACKENDS = "'engine', 'vllm' or 'server'"
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 
@@ -142,8 +147,28 @@ class Key(Options):
         return text
 
 
+class Access(Options):
+    """Who may call. hosts, origins: see gateway.origins."""
+
+    without_keys: Literal["this machine", "anyone on the network"] = "this machine"
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    image_urls: Literal["refuse", "fetch"] = "refuse"
+
+
 class Limits(Options):
     max_body_mib: int = Field(default=64, ge=1)
+    max_header_kib: int = Field(default=64, ge=1)
+    max_json_depth: int = Field(default=100, ge=1, le=900)  # beyond that Python's own recursion would end first
+    max_prompts: int = Field(default=2048, ge=1)
+    max_prompt_chars: int = Field(default=8_000_000, ge=1)
+    max_n: int = Field(default=128, ge=1)
+    max_stops: int = Field(default=64, ge=1)
+    max_stop_chars: int = Field(default=1000, ge=1)
+    max_schema_chars: int = Field(default=1_000_000, ge=1)
+    body_s: float = Field(default=60.0, gt=0)
+    unread_s: float = Field(default=60.0, gt=0)
+    idle_connection_s: float = Field(default=75.0, gt=0)
     load_timeout_s: float = Field(default=600.0, gt=0)
     patience_s: float = Field(default=30.0, ge=0)
 
@@ -175,6 +200,7 @@ class Config(Options):
     unknown_model: Literal["default", "refuse"] = "default"
     routes: Mapping[str, str] = Field(default_factory=dict)
     keys: Mapping[str, Key] = Field(default_factory=dict)
+    access: Access = Access()
     limits: Limits = Limits()
     reload: Reload = Reload()
     scheduling: Scheduling = Scheduling()
@@ -217,6 +243,8 @@ def _check_names(config: Config, document: _Document) -> None:
         if listener.persona not in DIALECTS:
             known = ", ".join(DIALECTS)
             raise document.error(("listeners", index, "persona"), f"'{listener.persona}' is none of {known}")
+        if not (is_loopback(listener.host) or config.keys or config.access.without_keys == "anyone on the network"):
+            raise document.error(("listeners", index, "host"), f"{listener.host} {_REACHABLE}")
 
 
 def _check_routes(config: Config, document: _Document) -> None:

@@ -8,10 +8,8 @@ the caller's address and the Host must be this machine's, and the Origin, where 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -20,6 +18,7 @@ from adapters.framing import to_json
 from backends.errors import DragomanError, Forbidden, InvalidRequest, NotFound, UnknownModel
 from gateway.config import ConfigError
 from gateway.models import ModelRegistry
+from gateway.origins import host_name, is_loopback
 from gateway.reloader import Reloader
 from gateway.seen import Clients
 
@@ -100,25 +99,7 @@ def danger(remote: str | None, headers: Mapping[str, str]) -> str | None:
     if not is_loopback(remote or ""):
         return f"{PREFIX} answers this machine alone"
     host = headers.get("Host", "")
-    if not is_loopback(_name_of(host)):
+    if not is_loopback(host_name(host)):
         return f"{PREFIX} is asked for by the name localhost or its address"
     origin = headers.get("Origin", f"http://{host}")
     return None if origin == f"http://{host}" else f"{PREFIX} answers no page of another site"
-
-
-def _name_of(host: str) -> str:
-    """Without its port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def is_loopback(host: str) -> bool:
-    """By name or by address; `::ffff:127.0.0.1` is what a socket for both families says of 127.0.0.1."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

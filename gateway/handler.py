@@ -16,13 +16,17 @@ import structlog
 from aiohttp import web
 
 from adapters.base import Call, Dialect, Exchange, Reply
-from backends.errors import DragomanError, MissingKey, TooLarge, WrongKey
+from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
 from backends.events import Completion, EventStream
+from gateway.body import read_body
+from gateway.bounds import check_images, check_request
 from gateway.client import Client, identify
+from gateway.config import Access, Limits
 from gateway.intent import Overrides, intent_of_verb
 from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine
 from gateway.models import ModelRegistry
+from gateway.origins import OriginPolicy
 from gateway.responses import common_headers, refuse, respond
 from gateway.routes import Route
 from gateway.routing import Match, RouteTable, Unknown, WrongMethod
@@ -34,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Handler:
-    """Answers every request of one listener. is_local: it can be reached from this machine only."""
+    """Answers every request of one listener."""
 
     def __init__(
         self,
@@ -47,9 +51,10 @@ class Handler:
         overrides: Overrides,
         keys: KeyRing,
         clients: Clients,
+        access: Access,
+        limits: Limits,
         log_prompts: bool,
-        max_body_bytes: int,
-        is_local: bool,
+        origins: OriginPolicy,
     ) -> None:
         self._persona = dialects[persona]
         self._dialects = dialects
@@ -59,9 +64,10 @@ class Handler:
         self._overrides = overrides
         self._keys = keys
         self._clients = clients
+        self._access = access
+        self._limits = limits
         self._log_prompts = log_prompts
-        self._max_body_bytes = max_body_bytes
-        self._is_local = is_local
+        self._origins = origins
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(
@@ -73,7 +79,6 @@ class Handler:
             query=request.query,
             headers=request.headers,
             received=time.time(),
-            is_local=self._is_local,
             totals=self._traffic.counter.totals,
         )
         client = identify(request.remote, request.headers, request.query, self._keys)
@@ -92,6 +97,9 @@ class Handler:
 
     async def _answer(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
         persona = self._persona
+        if objection := self._origins.objection(call.headers):
+            return refuse(ForeignPage(objection), persona, call)
+        call.origin = self._origins.page(call.headers)
         turned_away = persona.admit(call)
         if turned_away is not None:
             return respond(turned_away, persona, call)
@@ -122,14 +130,17 @@ class Handler:
     ) -> web.StreamResponse:
         dialect, verb = self._meant(route, call, line)
         try:
-            if verb not in dialect.public:
-                self._require_key(call, client)
-            call.body = await _read(request, self._max_body_bytes)  # not before we know who it is: a body may be large
+            self._require_key(call, client, is_public=verb in dialect.public)
+            call.body = await read_body(request.content, self._limits)  # not before we know who it is: it may be large
             dialect, verb = self._meant(route, call, line)  # it may tell that another family's client is asking
+            self._require_key(call, client, is_public=verb in dialect.public)
             outcome = await dialect.verbs[verb](call)
             if isinstance(outcome, Reply):
                 line.verdict = intent_of_verb(line.verb)
                 return respond(outcome, dialect, call)
+            if self._access.image_urls == "refuse":
+                check_images(outcome.request)
+            check_request(outcome.request, self._limits, call.body)
             overruled = self._overrides.verdict(str(client), call.headers)
             with self._traffic.asking(outcome.request, client, overruled, line):
                 return await self._generate(outcome, dialect, request, call, line)
@@ -148,9 +159,9 @@ class Handler:
         dialect, _, verb = line.verb.partition(".")
         return self._dialects[dialect], verb
 
-    def _require_key(self, call: Call, client: Client) -> None:
+    def _require_key(self, call: Call, client: Client, *, is_public: bool) -> None:
         """Raises Unauthorized where the config has keys."""
-        if self._keys and client.key is None:
+        if self._keys and client.key is None and not is_public:
             raise WrongKey if any(presented_keys(call.headers, call.query)) else MissingKey
 
     async def _generate(
@@ -189,13 +200,3 @@ class Handler:
                 for event in batch:
                     line.observe(event)
                 yield batch
-
-
-async def _read(request: web.Request, max_bytes: int) -> bytes:
-    """Raises TooLarge. aiohttp's own limit is fixed with the listener, ours with the config of the day."""
-    body = bytearray()
-    async for piece in request.content.iter_any():
-        body += piece
-        if len(body) > max_bytes:
-            raise TooLarge(f"the body is larger than {max_bytes} bytes")
-    return bytes(body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,24 @@ import structlog
 from aiohttp import web
 from aiohttp.http import SERVER_SOFTWARE
 
-from gateway.config import Listener
+from gateway.config import Limits, Listener
 from gateway.control import Control
 from gateway.handler import Handler
 
 log = structlog.get_logger()
 
-SERVER_OPTIONS: Mapping[str, Any] = {
-    "access_log": None,  # costs as much as the request; we write one line of our own
-    "handler_cancellation": True,  # a handler learns at once that its client left, not at its next write
-    "shutdown_timeout": 5,
-    "max_line_size": 65_536,  # the defaults refuse long paths and the headers of some proxies
-    "max_field_size": 65_536,
-}
+
+def server_options(limits: Limits) -> dict[str, Any]:
+    """aiohttp's. They are fixed when a listener is opened."""
+    header_bytes = limits.max_header_kib * 1024  # its default refuses long paths, and what some proxies add
+    return {
+        "access_log": None,  # costs as much as the request; we write one line of our own
+        "handler_cancellation": True,  # a handler learns at once that its client left, not at its next write
+        "shutdown_timeout": 5,
+        "max_line_size": header_bytes,
+        "max_field_size": header_bytes,
+        "keepalive_timeout": limits.idle_connection_s,
+    }
 
 
 class NoListener(Exception):
@@ -57,8 +62,8 @@ class Site:
     def address(self) -> Address:
         return Address(self.listener.host, self._sock.getsockname()[1], self.listener.persona)
 
-    async def open(self, control: Control) -> None:
-        runner = self._runner = web.AppRunner(application(self._handle, control), **SERVER_OPTIONS)
+    async def open(self, control: Control, limits: Limits) -> None:
+        runner = self._runner = web.AppRunner(application(self._handle, control), **server_options(limits))
         await runner.setup()
         await web.SockSite(runner, self._sock).start()
 
@@ -72,11 +77,12 @@ class Site:
 
 
 class Listeners:
-    """make: the handler of a listener, as the config is now."""
+    """make: the handler of a listener, as the config is now. limits: those of connections."""
 
-    def __init__(self, make: Callable[[Listener], Handler], control: Control) -> None:
+    def __init__(self, make: Callable[[Listener], Handler], control: Control, limits: Limits) -> None:
         self._make = make
         self._control = control
+        self._limits = limits
         self._sites: list[Site] = []
 
     @property
@@ -99,7 +105,7 @@ class Listeners:
         opened = [Site(listener, sock, self._make(listener)) for listener, sock in bind(missing)]
         self._sites += opened
         for site in opened:
-            await site.open(self._control)
+            await site.open(self._control, self._limits)
 
     async def close(self) -> None:
         while self._sites:

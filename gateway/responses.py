@@ -28,7 +28,7 @@ def refuse(error: DragomanError, dialect: Dialect, call: Call) -> web.Response:
 
 
 def common_headers(dialect: Dialect, call: Call) -> dict[str, str]:
-    headers = {"X-Request-Id": call.id, **dialect.headers, **dialect.cors(call.headers.get("Origin"))}
+    headers = {"X-Request-Id": call.id, **dialect.headers, **dialect.cors(call.origin)}
     if call.ignored:
         headers["X-Dragoman-Ignored"] = _printable(call.ignored)
     return headers

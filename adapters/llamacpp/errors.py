@@ -16,6 +16,7 @@ from adapters.llamacpp.syntax import syntax_error
 from backends.errors import (
     Busy,
     DragomanError,
+    FieldTooLarge,
     Forbidden,
     InvalidField,
     InvalidRequest,
@@ -24,6 +25,7 @@ from backends.errors import (
     NotReady,
     PromptTooLong,
     TooLarge,
+    TooSlow,
     Unauthorized,
     Unsupported,
 )
@@ -120,7 +122,7 @@ def early_reply(message: str, kind: str, status: int) -> Reply:
 def error_object(error: DragomanError) -> dict[str, Any]:
     """What stands under `error`, in a body or in a stream."""
     kind, message = _kind_and_message(error)
-    status = TooLarge.status if isinstance(error, TooLarge) else _STATUS[kind]
+    status = error.status if isinstance(error, TooLarge | TooSlow) else _STATUS[kind]
     value: dict[str, Any] = {"code": status, "message": message, "type": kind}
     if isinstance(error, PromptTooLong):
         value |= {"n_prompt_tokens": error.num_prompt_tokens, "n_ctx": error.window}
@@ -142,13 +144,14 @@ def _kind_and_message(error: DragomanError) -> tuple[Kind, str]:
             return _unsupported(error)
         case InvalidField() if error.param == "prompt" and isinstance(error.value, int):
             return "invalid_request_error", "Prompt contains invalid tokens"
-        case InvalidField() if error.param == "grammar":
+        case InvalidField() if error.param == "grammar" and not isinstance(error, FieldTooLarge):
             return "invalid_request_error", "Failed to initialize samplers: failed to parse grammar"
         case InvalidField():
             return "invalid_request_error", f"Field '{error.param}': {error.reason}"
         case NotFound() if error.param is None:
             return "not_found_error", error.message
-        case InvalidRequest() | NotFound() | TooLarge():  # a model that nobody has is 400, as llama.cpp's router says
+        case InvalidRequest() | NotFound() | TooLarge() | TooSlow():
+            # a model that nobody has is 400, as llama.cpp's router says
             return "invalid_request_error", error.message
         case Forbidden():
             return "permission_error", error.message

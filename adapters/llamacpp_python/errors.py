@@ -22,6 +22,7 @@ from backends.errors import (
     NotReady,
     PromptTooLong,
     TooLarge,
+    TooSlow,
     Unauthorized,
     UnknownModel,
     Unsupported,
@@ -51,7 +52,7 @@ def error_reply(error: DragomanError, call: Call) -> Reply:
             return detail_reply(call, "Service is not available", 503)
         case UnknownModel():
             status, value = 400, _refusal(f"The model `{error.model}` does not exist", code="model_not_found")
-        case NotFound() | Forbidden() | TooLarge():
+        case NotFound() | Forbidden() | TooLarge() | TooSlow():
             return detail_reply(call, error.message, error.status)
         case PromptTooLong() if call.path.rstrip("/").endswith("completions"):
             status, value = 400, _refusal(_too_long(error, call), "messages", "context_length_exceeded")

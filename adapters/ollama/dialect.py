@@ -1,4 +1,4 @@
-"""The Ollama dialect: its verbs, its errors, and who may call it. Where it differs from Ollama on purpose:
+"""The Ollama dialect: its verbs, its errors, and what a browser may do. Where it differs from Ollama on purpose:
 
 - A prompt or a chat that is longer than the window is refused with both numbers; Ollama drops old messages unasked.
 - `num_ctx` and its like have no effect, and are reported as ignored, as options are that nobody knows.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from adapters.base import Call, Dialect, Reply
 from adapters.ollama.account import me, signout, status
 from adapters.ollama.chat import chat
-from adapters.ollama.cors import admit, cors, preflight
+from adapters.ollama.cors import cors, preflight
 from adapters.ollama.embed import embed, embeddings
 from adapters.ollama.errors import error_reply, unknown_route, wrong_method
 from adapters.ollama.generate import generate
@@ -67,5 +67,4 @@ DIALECT = Dialect(
     preflight=preflight,
     cors=cors,
     public=frozenset({"root", "version"}),
-    admit=admit,
 )

@@ -19,12 +19,14 @@ from backends.errors import (
     Busy,
     DragomanError,
     Forbidden,
+    ForeignPage,
     InvalidRequest,
     MissingKey,
     NotFound,
     NotReady,
     PromptTooLong,
     TooLarge,
+    TooSlow,
     Unauthorized,
     WrongKey,
 )
@@ -63,7 +65,9 @@ def message_of(error: DragomanError) -> str:
 
 
 def error_reply(error: DragomanError, call: Call) -> Reply:
-    """A Dialect's `error`."""
+    """A Dialect's `error`. A page that may not call isn't told why."""
+    if isinstance(error, ForeignPage):
+        return Reply(status=403, content_type="")
     if call.path.rstrip("/").lower().endswith("/messages"):
         return _layers_reply(error, anthropic_error(error, call.id))
     if is_openai(call):
@@ -102,7 +106,9 @@ def _is_runners(error: DragomanError) -> bool:
     """The handler knows the model, the queue and the fields; what else goes wrong, goes wrong in the runner."""
     if isinstance(error, PromptTooLong):
         return True
-    return not isinstance(error, InvalidRequest | NotFound | Busy | NotReady | Unauthorized | Forbidden | TooLarge)
+    return not isinstance(
+        error, InvalidRequest | NotFound | Busy | NotReady | Unauthorized | Forbidden | TooLarge | TooSlow
+    )
 
 
 def _streams(call: Call) -> bool:

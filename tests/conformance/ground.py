@@ -21,8 +21,8 @@ from backends.base import Backend, BackendState, Slot
 from backends.errors import BackendFailed, Busy
 from gateway.app import build_app
 from gateway.building import build_backend
-from gateway.config import Config, EngineModel, Key, Limits, Listener
-from gateway.listeners import SERVER_OPTIONS
+from gateway.config import Access, Config, EngineModel, Key, Limits, Listener
+from gateway.listeners import server_options
 from gateway.models import ModelRegistry
 from gateway.traffic import Traffic
 from tests.fakes import CUT, HELLO, INFO, THINKING, WEATHER, Fails, Script, ScriptedBackend, called, said
@@ -151,6 +151,7 @@ async def _gateway(name: str) -> AsyncIterator[dict[tuple[str, str], int]]:
         models={name: EngineModel(backend="engine", aliases=NAMES if name == "tiny" else ()) for name in backends},
         unknown_model="refuse" if profile.refuses else "default",
         keys={key: Key(key=SecretStr(key)) for key in profile.keys},
+        access=Access(origins=("*",)),  # as llama.cpp's and llama-cpp-python's servers have it
         limits=Limits(load_timeout_s=profile.load_timeout_s),
     )
     models, traffic = ModelRegistry(config, backends), Traffic()
@@ -160,7 +161,7 @@ async def _gateway(name: str) -> AsyncIterator[dict[tuple[str, str], int]]:
         stack.push_async_callback(models.stop)
         for listener in config.listeners:
             app = build_app(listener.persona, models, traffic, config)
-            runner = web.AppRunner(app, **SERVER_OPTIONS)
+            runner = web.AppRunner(app, **server_options(config.limits))
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             await web.TCPSite(runner, listener.host, 0).start()

@@ -47,7 +47,7 @@ def test_the_shipped_file_names_every_option() -> None:
     shipped = yaml.safe_load((ROOT / "config.yaml").read_text())
     assert set(shipped) == set(Config.model_fields)
     assert set(shipped["listeners"][0]) == set(Listener.model_fields)
-    for section in ("limits", "scheduling", "log"):
+    for section in ("access", "limits", "scheduling", "log"):
         assert set(shipped[section]) == set(type(Config.model_fields[section].default).model_fields)
 
 
