@@ -32,8 +32,8 @@ PATIENCE: Mapping[Intent, int] = {Intent.BULK: 32, Intent.AGENT: 16, Intent.CHAT
 
 @dataclass(slots=True, eq=False)
 class _Account(Generic[T]):
-    """A client's, in one class. used: tokens. turn: when it was served last, counted in all that were served. num_open:
-    what of it waits or is being served. waiting: in its own order."""
+    """A client's, in one class. used: tokens. turn: when it was served last, counted in all that were served; who
+    is new comes before the last. num_open: what of it waits or is being served. waiting: in its own order."""
 
     intent: Intent
     client: str
@@ -86,7 +86,7 @@ class FairQueue(Generic[T]):
         among = self._classes[intent]
         account = among.accounts.get(client)
         if account is None:
-            account = among.accounts[client] = _Account(intent, client, used=among.floor, turn=self._num_taken)
+            account = among.accounts[client] = _Account(intent, client, used=among.floor, turn=self._num_taken - 1)
         account.num_open += 1
         self._account_of[item] = account
         self.put_back(item)

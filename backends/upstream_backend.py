@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -21,6 +21,7 @@ from backends.base import BackendState, Embeddings, ModelInfo, Slot
 from backends.engine.subscription import Subscription
 from backends.errors import BackendFailed, DragomanError, NotReady, Unsupported
 from backends.events import Event, EventStream
+from backends.gate import Gate, priority_of
 from backends.model_folder import ModelFolder
 from backends.request import ChatPrompt, GenerateRequest
 from backends.source import Source
@@ -37,6 +38,7 @@ _SILENCE_S = 5.0
 _MAX_EMBEDDED = 16  # inputs that are under way at once
 
 T = TypeVar("T")
+Send: TypeAlias = Callable[[Sequence[Event]], None]
 
 log = structlog.get_logger()
 
@@ -45,12 +47,16 @@ log = structlog.get_logger()
 class Behaviour:
     """folder: the model's, if it can be read here. window: tokens, where the server doesn't say. resumes: an answer
     whose worker died goes on at the next one, where that can be done. num_retries: other attempts at an answer of which
-    nothing has been sent."""
+    nothing has been sent. max_batch_size, completion_slots: a Gate's. priorities: the server schedules by them, and is
+    told what answers are for."""
 
     folder: Path | None = None
     window: int | None = None
     resumes: bool = False
     num_retries: int = 1
+    max_batch_size: int | None = None
+    completion_slots: int | None = None
+    priorities: bool = False
 
 
 class UpstreamBackend:
@@ -60,6 +66,7 @@ class UpstreamBackend:
         self._source = source
         self._behaviour = behaviour
         self._folder: ModelFolder | None = None
+        self._gate = Gate(behaviour.max_batch_size, behaviour.completion_slots)
 
     @property
     def state(self) -> BackendState:
@@ -120,7 +127,8 @@ class UpstreamBackend:
         facts = self._facts()
         text = UpstreamText(upstream, facts.accent, self._folder)
         prompts = [await text.plain(prompt) for prompt in request.prompts]
-        calls = calls_of(request, prompts)
+        asked = replace(request, priority=priority_of(request)) if self._behaviour.priorities else request
+        calls = calls_of(asked, prompts)
         wires = [call.wire(facts, facts.model, self._folder) for call in calls]  # refused before any begins
         request.ignored += wires[0].ignored
         subscription = Subscription()
@@ -149,12 +157,27 @@ class UpstreamBackend:
             await asyncio.wait(tasks)
 
     async def _perform(self, call: Call, subscription: Subscription) -> None:
-        """Puts the call to a server, and where the answer is lost, to the next one."""
+        """Puts the call to a server, once it is its turn."""
+
+        def send(events: Sequence[Event]) -> Sequence[Event]:
+            if news := list(call.sent(events)):
+                subscription.put(news)
+            return news
+
+        silence = asyncio.get_running_loop().call_later(_SILENCE_S, lambda: send(call.announced()))
+        try:
+            async with self._gate.place(call.request) as place:
+                await self._persist(call, lambda events: place.charge(send(events)))
+        finally:
+            silence.cancel()
+
+    async def _persist(self, call: Call, send: Send) -> None:
+        """Where the answer is lost, the call is put to the next server."""
         num_attempts = 0
         while True:
             upstream = await self._source.lease()
             try:
-                await self._attempt(call, upstream, subscription)
+                await self._attempt(call, upstream, send)
                 return
             except WorkerLost as error:
                 told = await self._source.explain(upstream, error)
@@ -172,28 +195,19 @@ class UpstreamBackend:
         call.resume(self._folder)
         return True
 
-    async def _attempt(self, call: Call, upstream: Upstream, subscription: Subscription) -> None:
+    async def _attempt(self, call: Call, upstream: Upstream, send: Send) -> None:
         facts, request = self._facts(), call.request
         wire = call.wire(facts, upstream.model or facts.model, self._folder)
         reader = UpstreamReader(call.reading(self._folder), time.monotonic())
-
-        def send(events: Sequence[Event]) -> None:
-            if news := list(call.sent(events)):
-                subscription.put(news)
-
-        silence = asyncio.get_running_loop().call_later(_SILENCE_S, lambda: send(call.announced()))
-        try:
-            async with contextlib.aclosing(upstream.answer(wire.path, wire.body)) as answer:
-                async for chunks in answer:
-                    now = time.monotonic()
-                    for chunk in chunks:  # one by one: what came before an error was sent
-                        send(reader.read(chunk, now))
-                    if request.deadline_s is not None and reader.speaks_since(now) > request.deadline_s:
-                        send(reader.cut())
-                        return
-            send(reader.end())
-        finally:
-            silence.cancel()
+        async with contextlib.aclosing(upstream.answer(wire.path, wire.body)) as answer:
+            async for chunks in answer:
+                now = time.monotonic()
+                for chunk in chunks:  # one by one: what came before an error was sent
+                    send(reader.read(chunk, now))
+                if request.deadline_s is not None and reader.speaks_since(now) > request.deadline_s:
+                    send(reader.cut())
+                    return
+        send(reader.end())
 
     def _facts(self) -> Facts:
         facts = self._source.facts

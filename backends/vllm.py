@@ -100,10 +100,13 @@ def _launch(options: VllmOptions) -> Launch:
 def command(options: VllmOptions, address: list[str]) -> list[str]:
     """Ours come first, so that `args` may say otherwise."""
     start = [str(options.python), "-m", "vllm.entrypoints.cli.main"] if options.python else ["vllm"]
+    behaviour = options.behaviour
     window = ["--max-model-len", str(options.window)] if options.window else []
+    batch = ["--max-num-seqs", str(behaviour.max_batch_size)] if behaviour.max_batch_size else []
+    order = ["--scheduling-policy", "priority"] if behaviour.priorities else []
     ours = ["--served-model-name", NAME, "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
     return options.keeping.command(
-        [*start, "serve", os.path.expanduser(options.model), *address, *ours, *window, *options.args]
+        [*start, "serve", os.path.expanduser(options.model), *address, *ours, *window, *batch, *order, *options.args]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from typing_extensions import assert_never
@@ -38,7 +39,7 @@ def vllm_options(options: VllmModel) -> VllmOptions:
         args=options.args,
         listens=options.listens,
         keeping=_keeping(options),
-        behaviour=Behaviour(folder if folder.is_dir() else None, options.window, options.resume, options.retries),
+        behaviour=replace(_behaviour(options, folder if folder.is_dir() else None), priorities=options.priorities),
     )
 
 
@@ -55,7 +56,18 @@ def server_options(options: ServerModel) -> ServerOptions:
         health=options.health,
         probe_s=options.probe_s,
         timeouts=Timeouts(options.connect_s, options.first_byte_s, options.idle_s),
-        behaviour=Behaviour(folder, options.window, options.resume, options.retries),
+        behaviour=_behaviour(options, folder),
+    )
+
+
+def _behaviour(options: ServedElsewhere, folder: Path | None) -> Behaviour:
+    return Behaviour(
+        folder=folder,
+        window=options.window,
+        resumes=options.resume,
+        num_retries=options.retries,
+        max_batch_size=options.max_batch_size,
+        completion_slots=options.completion_slots,
     )
 
 

@@ -76,6 +76,8 @@ class ServedElsewhere(Model):
 
     resume: bool = False
     retries: int = Field(default=1, ge=0)
+    max_batch_size: int | None = Field(default=None, ge=1)
+    completion_slots: int | None = Field(default=None, ge=0)
     window: int | None = Field(default=None, ge=16)
     env: Mapping[str, str] = Field(default_factory=dict)
     setup: str | None = None
@@ -95,6 +97,7 @@ class VllmModel(ServedElsewhere):
     python: str | None = None
     device: Literal["tt", "cuda", "cpu"] | None = None
     args: tuple[str, ...] = ()
+    priorities: bool = True
     listens: Literal["unix", "loopback"] = "unix"
 
 

@@ -19,7 +19,7 @@ from backends.base import BackendState
 from backends.errors import BackendFailed, Busy, DragomanError, InvalidRequest, NotReady, Unauthorized
 from backends.events import Completion, Event, Finished, Text, fold
 from backends.process import Process
-from backends.request import ChatPrompt, Dry, GenerateRequest, Message, Prompt, Sampling, TextPrompt
+from backends.request import ChatPrompt, Dry, GenerateRequest, Intent, Message, Prompt, Sampling, TextPrompt
 from backends.server import Keeping, ServerOptions, checked_port, server_backend
 from backends.upstream import Timeouts
 from backends.upstream_backend import Behaviour, UpstreamBackend
@@ -185,6 +185,30 @@ async def test_one_prompt_that_fails_ends_the_others(start: Any, served: Any) ->
     with pytest.raises(BackendFailed, match=r"http://127.0.0.1:\d+: "):
         await fold(backend.generate(request), 1)
     await until_seen(url, lambda it: it["num_left"] == 1)
+
+
+async def test_more_answers_than_the_server_takes_wait_here_and_a_place_is_kept_for_completions(
+    start: Any, served: Any
+) -> None:
+    url, _ = await served()
+    backend = await start(ServerOptions(urls=(url,), behaviour=Behaviour(max_batch_size=2, completion_slots=1)))
+    busy, waiting = (asyncio.create_task(text_of(backend, prompt)) for prompt in ("wait", "five"))
+    await until_seen(url, lambda seen: seen["requests"])
+    typed = ask("five", intent=Intent.COMPLETION)
+    assert (await fold(backend.generate(typed), 1)).ordered[0].text == FIVE
+    assert (waiting.done(), len((await seen(url))["requests"])) == (False, 2)
+    busy.cancel()  # its client leaves
+    assert await waiting == FIVE
+
+
+async def test_a_server_that_schedules_by_priority_is_told_what_answers_are_for(start: Any, served: Any) -> None:
+    url, _ = await served()
+    for priorities in (False, True):
+        backend = await start(ServerOptions(urls=(url,), behaviour=Behaviour(priorities=priorities)))
+        for intent in Intent:
+            await fold(backend.generate(ask("five", intent=intent, priority=7)), 1)
+    said = [request["priority"] for request in (await seen(url))["requests"]]
+    assert said == [7, 7, 7, 7, 7, 1007, 2007, 3007]
 
 
 async def test_what_only_shades_the_answer_is_left_out_and_named(start: Any) -> None:

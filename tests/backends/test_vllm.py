@@ -15,7 +15,7 @@ from backends.errors import BackendFailed
 from backends.events import fold
 from backends.private_socket import PrivateSocket
 from backends.server import Keeping
-from backends.upstream_backend import UpstreamBackend
+from backends.upstream_backend import Behaviour, UpstreamBackend
 from backends.vllm import VllmOptions, command, environment, phase_of, vllm_backend
 from tests.backends.test_upstream_backend import FAKE, FIVE, KEEPING, ask
 
@@ -28,6 +28,12 @@ def test_the_command_line_says_ours_first_and_the_operator_s_last() -> None:
     assert words[5:7] == ["--uds", "/s"]
     assert words[-4:] == ["--max-model-len", "512", "--dtype", "float32"]
     assert command(VllmOptions("x/y"), [])[:3] == ["vllm", "serve", "x/y"]
+
+
+def test_what_is_said_of_its_batch_and_order_reaches_the_command_line() -> None:
+    words = command(VllmOptions("x/y", behaviour=Behaviour(max_batch_size=32, priorities=True)), [])
+    assert words[-4:] == ["--max-num-seqs", "32", "--scheduling-policy", "priority"]
+    assert not {"--max-num-seqs", "--scheduling-policy"} & {*command(VllmOptions("x/y"), [])}
 
 
 def test_the_key_goes_by_the_environment_and_nobody_is_told_of_us(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from gateway.config import EngineModel, Model, ServerModel, VllmModel
 
 OTHER: dict[str, Any] = {
     "folder": "/m", "window": 64, "max_batch_size": 3, "block_size": 8, "num_blocks": 9, "step_tokens": 7,
-    "max_waiting": 5, "completion_slots": 2, "step_deadline_s": 4.0, "resume": True, "retries": 3, "env": {"A": "b"},
+    "max_waiting": 5, "completion_slots": 2, "priorities": False,
+    "step_deadline_s": 4.0, "resume": True, "retries": 3, "env": {"A": "b"},
     "setup": "/s.sh", "start_timeout_s": 4.0, "grace_s": 4.0, "hang_s": 4.0, "health_s": 4.0, "max_deaths": 4,
     "log_lines": 4,
     "python": "/p", "device": "tt", "args": ("--x",), "listens": "loopback", "urls": ("http://a",), "port": 4242,

@@ -1,0 +1,102 @@
+"""In front of a server that batches by itself: who may put an answer to it now, and who waits here for a place.
+
+Some places are kept for completions, because a server doesn't take one back from an answer that has begun. Lives on the
+event loop alone; the order is the fair queue's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from backends.events import Event, Finished, Reasoning, Text
+from backends.fair_queue import FairQueue
+from backends.request import GenerateRequest, Intent
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """has_place: it counts, even if who holds it has just given up and doesn't know yet that it was granted."""
+
+    priority: int
+    number: int
+    has_place: bool = False
+    granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Place:
+    """What an answer holds while it is at the server. num_charged: tokens, so far."""
+
+    def __init__(self, queue: FairQueue[_Ticket], ticket: _Ticket) -> None:
+        self._queue = queue
+        self._ticket = ticket
+        self.num_charged = 0
+
+    def charge(self, events: Iterable[Event]) -> None:
+        """For tokens as they come, and at the end for what the server says that there were."""
+        for event in events:
+            match event:
+                case Text() | Reasoning():
+                    self._charge(max(1, len(event.token_ids)))
+                case Finished():
+                    usage = event.usage
+                    self._charge(max(0, usage.total_tokens - usage.cached_tokens - self.num_charged))
+                case _:
+                    pass
+
+    def _charge(self, num_tokens: int) -> None:
+        self.num_charged += num_tokens
+        self._queue.charge(self._ticket, num_tokens)
+
+
+def priority_of(request: GenerateRequest) -> int:
+    """Of an answer at a server that serves the lowest first: its class, and within it what the client says."""
+    return 1000 * request.intent + max(-499, min(request.priority, 499))
+
+
+class Gate:
+    """max_batch_size: answers at the server at once; None: as many as come. completion_slots: of these, kept for
+    completions; None: every eighth."""
+
+    def __init__(self, max_batch_size: int | None = None, completion_slots: int | None = None) -> None:
+        self._num_free = max_batch_size
+        kept = (max_batch_size or 0) // 8 if completion_slots is None else completion_slots
+        self._num_kept = min(kept, (max_batch_size or 1) - 1)
+        self._queue: FairQueue[_Ticket] = FairQueue(attrgetter("priority", "number"))
+        self._num_entered = 0
+
+    @contextlib.asynccontextmanager
+    async def place(self, request: GenerateRequest) -> AsyncIterator[Place]:
+        """For one answer, as soon as it is its turn."""
+        ticket = _Ticket(request.priority, self._num_entered)
+        self._num_entered += 1
+        self._queue.enter(ticket, request.intent, request.client)
+        self._admit()
+        try:
+            await ticket.granted
+            yield Place(self._queue, ticket)
+        finally:
+            self._leave(ticket)
+
+    def _admit(self) -> None:
+        while (ticket := self._next()) is not None:
+            self._queue.take(ticket)
+            if self._num_free is not None:
+                self._num_free -= 1
+            ticket.has_place = True
+            if not ticket.granted.cancelled():
+                ticket.granted.set_result(None)
+
+    def _next(self) -> _Ticket | None:
+        if self._num_free is None or self._num_free > self._num_kept:
+            return self._queue.head()
+        return self._queue.head_of(Intent.COMPLETION) if self._num_free else None
+
+    def _leave(self, ticket: _Ticket) -> None:
+        if self._num_free is not None and ticket.has_place:
+            self._num_free += 1
+        self._queue.leave(ticket)
+        self._admit()
