@@ -17,6 +17,7 @@
     │   └── UnknownModel
     ├── TooSlow 408                   the body didn't arrive in time
     ├── TooLarge 413                  the body, before it was read
+    ├── RateLimited 429               this client has had its share for now; `retry_after_s` as below
     ├── Busy 503                      the queue is full; `retry_after_s` says when to come again
     ├── NotReady 503                  the backend is loading; the message says in which phase
     └── BackendFailed 500             the model, its engine or its worker broke
@@ -152,6 +153,11 @@ class TooLarge(DragomanError):
     status = 413
     code = "request_too_large"
     origin = "request"
+
+
+class RateLimited(DragomanError):
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class Busy(DragomanError):

@@ -15,7 +15,6 @@ from gateway.config import Config, Listener, Scheduling
 from gateway.control import Control
 from gateway.handler import Handler
 from gateway.intent import Overrides
-from gateway.keys import KeyRing
 from gateway.listeners import Address, Listeners, NoListener, application
 from gateway.log import configure
 from gateway.models import ModelRegistry
@@ -97,7 +96,7 @@ def build_handler(
         models=models,
         traffic=traffic,
         overrides=overrides(config.scheduling),
-        keys=KeyRing({name: key.secret() for name, key in config.keys.items()}),
+        keys=config.keys,
         clients=clients,
         access=config.access,
         limits=config.limits,

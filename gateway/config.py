@@ -128,11 +128,23 @@ class ServerModel(ServedElsewhere):
 AnyModel = Annotated[EngineModel | VllmModel | ServerModel, Field(discriminator="backend")]
 
 
+class Quota(Options):
+    """What one client may have: see gateway.quota. None: as much as there is."""
+
+    concurrent: int | None = Field(default=None, ge=1)
+    queued: int | None = Field(default=None, ge=0)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    models: tuple[str, ...] | None = None
+
+
 class Key(Options):
-    """An API key: written here (or in the environment), or the first line of a file."""
+    """An API key: written here (or in the environment), or the first line of a file. limits: its own, where they
+    differ from limits.client."""
 
     key: SecretStr | None = Field(default=None, min_length=1)
     file: str | None = None
+    limits: Quota = Quota()
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Key:
@@ -172,6 +184,7 @@ class Limits(Options):
     body_s: float = Field(default=60.0, gt=0)
     unread_s: float = Field(default=60.0, gt=0)
     idle_connection_s: float = Field(default=75.0, gt=0)
+    client: Quota = Quota()
     load_timeout_s: float = Field(default=600.0, gt=0)
     patience_s: float = Field(default=30.0, ge=0)
 
@@ -229,6 +242,7 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
     _check_names(config, document)
     _check_routes(config, document)
     _check_keys(config, document)
+    _check_quotas(config, document)
     _check_pinned(config, document)
     return config
 
@@ -248,6 +262,16 @@ def _check_names(config: Config, document: _Document) -> None:
             raise document.error(("listeners", index, "persona"), f"'{listener.persona}' is none of {known}")
         if not (is_loopback(listener.host) or config.keys or config.access.without_keys == "anyone on the network"):
             raise document.error(("listeners", index, "host"), f"{listener.host} {_REACHABLE}")
+
+
+def _check_quotas(config: Config, document: _Document) -> None:
+    names = {alias for name, model in config.models.items() for alias in (name, *model.aliases)}
+    quotas: dict[Place, Quota] = {("limits", "client"): config.limits.client}
+    quotas |= {("keys", name, "limits"): key.limits for name, key in config.keys.items()}
+    for place, quota in quotas.items():
+        for name in quota.models or ():
+            if name not in names:
+                raise document.error((*place, "models"), f"no model or alias is called '{name}'")
 
 
 def _check_routes(config: Config, document: _Document) -> None:

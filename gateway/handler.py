@@ -18,10 +18,12 @@ from aiohttp import web
 from adapters.base import Call, Dialect, Exchange, Reply
 from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
 from backends.events import Completion, EventStream
+from backends.request import GenerateRequest
+from gateway.allowance import ClientModels, bound_length, quota_of
 from gateway.body import read_body
 from gateway.bounds import check_images, check_request
 from gateway.client import Client, identify
-from gateway.config import Access, Limits
+from gateway.config import Access, Key, Limits, Quota
 from gateway.intent import Overrides, intent_of_verb
 from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine
@@ -49,7 +51,7 @@ class Handler:
         models: ModelRegistry,
         traffic: Traffic,
         overrides: Overrides,
-        keys: KeyRing,
+        keys: Mapping[str, Key],
         clients: Clients,
         access: Access,
         limits: Limits,
@@ -62,7 +64,8 @@ class Handler:
         self._models = models
         self._traffic = traffic
         self._overrides = overrides
-        self._keys = keys
+        self._keys = KeyRing({name: key.secret() for name, key in keys.items()})
+        self._key_options = keys
         self._clients = clients
         self._access = access
         self._limits = limits
@@ -70,18 +73,18 @@ class Handler:
         self._origins = origins
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        client = identify(request.remote, request.headers, request.query, self._keys)
         call = Call(
             id=uuid.uuid4().hex,
             method=request.method,
             path=request.path,
             persona=self._persona.name,
-            models=self._models,
+            models=ClientModels(self._models, self._traffic.allowances, client.id, self._quota_of(client)),
             query=request.query,
             headers=request.headers,
             received=time.time(),
             totals=self._traffic.counter.totals,
         )
-        client = identify(request.remote, request.headers, request.query, self._keys)
         line = RequestLine(call, str(client), self._log_prompts)
         try:
             response = await self._answer(request, call, client, line)
@@ -141,6 +144,7 @@ class Handler:
             if self._access.image_urls == "refuse":
                 check_images(outcome.request)
             check_request(outcome.request, self._limits, call.body)
+            bound_length(outcome.request, self._quota_of(client))
             overruled = self._overrides.verdict(str(client), call.headers)
             with self._traffic.asking(outcome.request, client, overruled, line):
                 return await self._generate(outcome, dialect, request, call, line)
@@ -164,16 +168,21 @@ class Handler:
         if self._keys and client.key is None and not is_public:
             raise WrongKey if any(presented_keys(call.headers, call.query)) else MissingKey
 
+    def _quota_of(self, client: Client) -> Quota:
+        return quota_of(client, self._limits.client, self._key_options)
+
     async def _generate(
         self, exchange: Exchange, dialect: Dialect, request: web.Request, call: Call, line: RequestLine
     ) -> web.StreamResponse:
         line.model, line.streamed = exchange.served.name, exchange.streams
         when_left = self._models.when_left(exchange.served)
         async with (
-            self._models.acquire(exchange.served) as backend,
+            call.models.acquire(exchange.served) as backend,
             contextlib.aclosing(
                 # closing leaves the generation: it ends, unless others read it
-                self._watched(self._traffic.generations.read(backend, exchange.request, when_left, line), line)
+                self._watched(
+                    self._traffic.generations.read(backend, exchange.request, when_left, line), exchange.request, line
+                )
             ) as events,
         ):
             first = await anext(events)  # an error before this is a plain answer with a status of its own
@@ -193,10 +202,11 @@ class Handler:
                     completion.add(event)
             return respond(exchange.reply(completion), dialect, call)
 
-    async def _watched(self, events: EventStream, line: RequestLine) -> EventStream:
-        """The same events, noted for the log."""
+    async def _watched(self, events: EventStream, asked: GenerateRequest, line: RequestLine) -> EventStream:
+        """The same events, noted for the log, and on the client's account."""
         async with contextlib.aclosing(events):
             async for batch in events:
                 for event in batch:
                     line.observe(event)
+                    self._traffic.allowances.observe(asked.client, event)
                 yield batch

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from backends.request import GenerateRequest
+from gateway.allowance import Allowances
 from gateway.client import Client
 from gateway.generations import Generations
 from gateway.intent import Verdict, intent_of
@@ -20,6 +21,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.counter = Counter()
+        self.allowances = Allowances()
         self.generations = Generations(self.counter.observe)
         self._rhythm = Rhythm()
 

@@ -24,6 +24,7 @@ from backends.errors import (
     NotFound,
     NotReady,
     PromptTooLong,
+    RateLimited,
     TooLarge,
     TooSlow,
     Unauthorized,
@@ -155,7 +156,7 @@ def _kind_and_message(error: DragomanError) -> tuple[Kind, str]:
             return "invalid_request_error", error.message
         case Forbidden():
             return "permission_error", error.message
-        case Busy() | NotReady():
+        case RateLimited() | Busy() | NotReady():
             return "unavailable_error", error.message
         case _:
             return "server_error", error.message

@@ -21,6 +21,7 @@ from backends.errors import (
     NotFound,
     NotReady,
     PromptTooLong,
+    RateLimited,
     TooLarge,
     TooSlow,
     Unauthorized,
@@ -48,7 +49,7 @@ def error_reply(error: DragomanError, call: Call) -> Reply:
             return Reply(b"Internal Server Error", 500, "text/plain; charset=utf-8")
         case Unauthorized():
             return detail_reply(call, "Invalid API key", 401)
-        case Busy() | NotReady():
+        case RateLimited() | Busy() | NotReady():
             return detail_reply(call, "Service is not available", 503)
         case UnknownModel():
             status, value = 400, _refusal(f"The model `{error.model}` does not exist", code="model_not_found")

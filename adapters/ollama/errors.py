@@ -25,6 +25,7 @@ from backends.errors import (
     NotFound,
     NotReady,
     PromptTooLong,
+    RateLimited,
     TooLarge,
     TooSlow,
     Unauthorized,
@@ -107,7 +108,7 @@ def _is_runners(error: DragomanError) -> bool:
     if isinstance(error, PromptTooLong):
         return True
     return not isinstance(
-        error, InvalidRequest | NotFound | Busy | NotReady | Unauthorized | Forbidden | TooLarge | TooSlow
+        error, InvalidRequest | NotFound | Busy | NotReady | Unauthorized | Forbidden | TooLarge | TooSlow | RateLimited
     )
 
 

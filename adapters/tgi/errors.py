@@ -25,6 +25,7 @@ from backends.errors import (
     NotFound,
     NotReady,
     PromptTooLong,
+    RateLimited,
     TooLarge,
     Unauthorized,
 )
@@ -104,7 +105,7 @@ def _message(error: DragomanError) -> str:
         case PromptTooLong():
             text = f"`inputs` must have less than {error.window} tokens. Given: {error.num_prompt_tokens}"
             return f"Input validation error: {text}"
-        case Busy():
+        case RateLimited() | Busy():
             return "Model is overloaded"
         case InvalidRequest():
             return f"Input validation error: {error.message}"
@@ -120,7 +121,7 @@ def _kind(error: DragomanError) -> str:
             return error.kind
         case InvalidRequest() | NotFound() | Forbidden():
             return "validation"
-        case Busy():
+        case RateLimited() | Busy():
             return "overloaded"
         case NotReady():
             return "healthcheck"
@@ -132,7 +133,7 @@ def _status(error: DragomanError) -> int:
     match error:
         case InvalidRequest():
             return 422
-        case Busy():
+        case RateLimited() | Busy():
             return 429
         case BackendFailed():
             return 424
