@@ -17,7 +17,7 @@ import orjson
 
 from backends.base import Backend, ModelInfo
 from backends.errors import DragomanError, MalformedBody
-from backends.events import Completion, Event
+from backends.events import Completion, Event, EventStream
 from backends.request import GenerateRequest
 
 
@@ -110,7 +110,8 @@ class Call:
 
     origin: the web page that asks and may; None for one that may not, and for whoever is no page. ignored: fields that
     the client sent and nobody honours; they are logged and sent back in `X-Dragoman-Ignored`. totals: for a verb that
-    tells them; None where the gateway doesn't count.
+    tells them; None where the gateway doesn't count. tap: set by a verb whose events others want to see, or to end:
+    what they pass through on their way to its exchange.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Call:
     origin: str | None = None
     ignored: list[str] = field(default_factory=list)
     totals: Totals | None = None
+    tap: Callable[[EventStream], EventStream] | None = None
 
     def json(self) -> Any:
         """The body, whatever its Content-Type says (curl -d sends JSON as a form), with or without a byte order mark.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from adapters.anthropic import dialect as anthropic
 from adapters.base import Dialect
+from adapters.kobold import dialect as kobold
 from adapters.llamacpp import dialect as llamacpp
 from adapters.llamacpp_python import dialect as llamacpp_python
 from adapters.ollama import dialect as ollama
@@ -13,5 +14,6 @@ from adapters.openai import dialect as openai
 from adapters.tgi import dialect as tgi
 
 DIALECTS: Mapping[str, Dialect] = {
-    module.DIALECT.name: module.DIALECT for module in (openai, llamacpp, llamacpp_python, ollama, anthropic, tgi)
+    module.DIALECT.name: module.DIALECT
+    for module in (openai, llamacpp, llamacpp_python, ollama, anthropic, tgi, kobold)
 }

@@ -71,6 +71,7 @@ PASTE = {
     "llamacpp-python": "clients of llama-cpp-python: base URL {url}/v1",
     "anthropic": "Claude Code and Anthropic's SDKs: ANTHROPIC_BASE_URL={url}",
     "ollama": "Copilot, Open WebUI, Twinny, Zed as Ollama: host {url}",
+    "kobold": "SillyTavern and others for KoboldCpp: API URL {url}",
     "tgi": "clients of Hugging Face's TGI, InferenceClient: base URL {url}",
 }
 

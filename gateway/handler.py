@@ -181,7 +181,9 @@ class Handler:
             contextlib.aclosing(
                 # closing leaves the generation: it ends, unless others read it
                 self._watched(
-                    self._traffic.generations.read(backend, exchange.request, when_left, line), exchange.request, line
+                    _tapped(call, self._traffic.generations.read(backend, exchange.request, when_left, line)),
+                    exchange.request,
+                    line,
                 )
             ) as events,
         ):
@@ -210,3 +212,7 @@ class Handler:
                     line.observe(event)
                     self._traffic.allowances.observe(asked.client, event)
                 yield batch
+
+
+def _tapped(call: Call, events: EventStream) -> EventStream:
+    return call.tap(events) if call.tap else events

@@ -50,5 +50,5 @@ DIALECT = Dialect(
     wrong_method=wrong_method,
     preflight=preflight,
     cors=cors,
-    public=frozenset({"health", "info"}),
+    public=frozenset({"chat_tokenize", "health", "info", "models"}),
 )

@@ -26,6 +26,8 @@ PYTHON_CLIENTS: Mapping[str, str] = {
     "anthropic": "anthropic==2.11.0",
     "llm": "llm==0.36",
     "text-generation": "text-generation==0.7.0",
+    "koboldapi": "koboldapi==0.5.4",
+    "lmstudio": "lmstudio==1.5.0",
     "huggingface-hub": "huggingface-hub==0.36.0",
 }
 NODE_CLIENTS: Mapping[str, str] = {

@@ -25,3 +25,18 @@ def test_huggingface_hub(dragoman: Gateway) -> None:
     assert got["details"] == got["last"][1:] == ["length", 12]
     assert got["chat"].strip()
     assert got["chat_streamed"] == got["chat"]
+
+
+def test_koboldapi(dragoman: Gateway) -> None:
+    got = understood("koboldapi", "koboldapi_sdk.py", dragoman.urls["openai"])
+    assert (got["model"], got["version"]) == ("koboldcpp/demo", "1.115.1")
+    assert got["window"] > 0
+    assert got["text"] == got["checked"] == got["streamed"] == "".join(got["logprobs"])
+    assert got["counted"] > 0
+    assert got["round_trip"].endswith(got["text"])
+    assert got["generated"] == 12
+    polled = got["polled"]
+    assert polled["seen"]
+    assert polled["whole"].startswith(polled["seen"])
+    assert polled["after"] == polled["whole"]
+    assert polled["aborted"] == "true"

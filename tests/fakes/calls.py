@@ -71,6 +71,7 @@ async def answer(verb: Verb, asked: Call) -> Answer:
     if isinstance(outcome, Reply):
         return Answer(reply=outcome)
     events = outcome.served.backend.generate(outcome.request)
+    events = asked.tap(events) if asked.tap else events
     if not outcome.streams:
         return Answer(outcome, reply=outcome.reply(await fold(events, outcome.request.n)))
     return Answer(outcome, frames=[frame async for frame in _frames(outcome, events)])

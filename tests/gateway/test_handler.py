@@ -238,3 +238,16 @@ async def test_an_operators_own_path_is_served(connect: Connect) -> None:
     client = await connect(ScriptedBackend(), routes={"/my/old/path": "openai.completions"})
     response = await client.post("/my/old/path", json={"prompt": "x"})
     assert (await response.json())["object"] == "text_completion"
+
+
+async def test_an_answer_can_be_looked_at_and_ended_from_another_request(connect: Connect, log_lines: LogLines) -> None:
+    client = await connect(ScriptedBackend(HELLO, fault=Hangs(after=4)), "kobold")
+    answering = asyncio.create_task(client.post("/api/v1/generate", json={"prompt": "Hi", "genkey": "k"}))
+    check, seen = "/api/extra/generate/check", ""
+    while seen != "Hello":
+        seen = (await (await client.post(check, json={"genkey": "k"})).json())["results"][0]["text"]
+    await client.post("/api/extra/abort", json={"genkey": "k"})
+    response = await answering
+    assert (await response.json())["results"][0]["text"] == "Hello"
+    (line,) = [line for line in log_lines if line.get("route") == "POST /api/v1/generate"]
+    assert (line["status"], line["tokens_out"]) == (200, 5)

@@ -1,0 +1,1 @@
+"""KoboldCpp, and the API of KoboldAI that it took over."""
