@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adapters import copilot, fauxpilot, mistral, tenstorrent
 from adapters.anthropic import dialect as anthropic
 from adapters.base import Dialect
 from adapters.kobold import dialect as kobold
@@ -15,5 +16,17 @@ from adapters.tgi import dialect as tgi
 
 DIALECTS: Mapping[str, Dialect] = {
     module.DIALECT.name: module.DIALECT
-    for module in (openai, llamacpp, llamacpp_python, ollama, anthropic, tgi, kobold)
+    for module in (
+        openai,
+        llamacpp,
+        llamacpp_python,
+        ollama,
+        anthropic,
+        tgi,
+        kobold,
+        tenstorrent,
+        mistral,
+        copilot,
+        fauxpilot,
+    )
 }

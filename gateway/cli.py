@@ -70,8 +70,12 @@ PASTE = {
     "llamacpp": "llama.vscode, llama.vim, coLLaMA, Continue's llama.cpp: server URL {url}",
     "llamacpp-python": "clients of llama-cpp-python: base URL {url}/v1",
     "anthropic": "Claude Code and Anthropic's SDKs: ANTHROPIC_BASE_URL={url}",
+    "mistral": "Codestral's clients: base URL {url}/v1",
     "ollama": "Copilot, Open WebUI, Twinny, Zed as Ollama: host {url}",
+    "copilot": "Copilot's ghost text: proxy URL {url}",
+    "fauxpilot": "clients of FauxPilot: base URL {url}/v1/engines/codegen",
     "kobold": "SillyTavern and others for KoboldCpp: API URL {url}",
+    "tenstorrent": "scripts from Tenstorrent's lesson: {url}/chat",
     "tgi": "clients of Hugging Face's TGI, InferenceClient: base URL {url}",
 }
 

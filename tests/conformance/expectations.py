@@ -43,7 +43,7 @@ BODIES: Mapping[str, dict[str, Any]] = {
 }
 """What a test's mock left out, but a real server needs."""
 STREAM_RULES = ("frames", "frames_count", "line_shape", "assert_last", "chunk_keys_order")
-SAYS_NOTHING = frozenset({"status", "content_type", "basis", "note", "order"})
+SAYS_NOTHING = frozenset({"crlf", "status", "content_type", "basis", "note", "order"})
 NOT_ON_THE_WIRE = "parameters lines sorted"
 """An assertion about a model file's own parameters, which no model of ours has."""
 
@@ -83,7 +83,8 @@ def _check(expect: dict[str, Any], answer: Answer) -> list[str]:
     if expect.get("content_type", answer.content_type) != answer.content_type:
         problems.append(f"Content-Type {expect['content_type']!r} expected, not {answer.content_type!r}")
     if is_stream(answer.content_type):
-        problems += framing_problems(answer.content_type, answer.chunks)
+        end = b"\r\n\r\n" if expect.get("crlf") else b"\n\n"
+        problems += framing_problems(answer.content_type, answer.chunks, end=end)
     try:
         for key, wanted in expect.items():
             if key not in SAYS_NOTHING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DONE = "[DONE]"
-_SSE_EVENT = re.compile(rb"(?:event: (?P<name>[^\r\n]+)\n)?data: ?(?P<data>[^\r\n]*)\n\n")
+_SSE_EVENT = re.compile(rb"(?:event: (?P<name>[^\r\n]+)\n)?data: ?(?P<data>[^\r\n]*)(?:\n\n|\r\n\r\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,17 @@ def parse_events(content_type: str, body: bytes) -> list[Event]:
     """Raises ValueError where the bytes are not a stream of this type."""
     if content_type.startswith("application/x-ndjson"):
         return [_line(raw) for raw in body.splitlines(keepends=True)]
-    return [_sse_event(raw) for raw in re.findall(rb".+?\n\n|.+\Z", body, re.DOTALL)]
+    return [_sse_event(raw) for raw in re.findall(rb".+?\n\r?\n|.+\Z", body, re.DOTALL)]
 
 
-def framing_problems(content_type: str, chunks: Sequence[bytes] | None) -> list[str]:
-    """What breaks clients that parse each chunk as it comes: one event a chunk, LF only."""
+def framing_problems(content_type: str, chunks: Sequence[bytes] | None, *, end: bytes = b"\n\n") -> list[str]:
+    """What breaks clients that parse each chunk as it comes: one event a chunk, with the line ends of its server."""
     if chunks is None:
         return ["the stream is not chunked"]
     ndjson = content_type.startswith("application/x-ndjson")
     whole = re.compile(rb"\{[^\r\n]*\}\n") if ndjson else _SSE_EVENT
     return [f"chunk {i} is not exactly one event: {_brief(chunk)}" for i, chunk in enumerate(chunks)
-            if not whole.fullmatch(chunk)]  # fmt: skip
+            if not (whole.fullmatch(chunk) and (ndjson or chunk.endswith(end)))]  # fmt: skip
 
 
 def text_of(events: Sequence[Event]) -> str:

@@ -15,7 +15,14 @@ from tests.conformance.wire import Answer, Request
 
 DIALECTS = {"llama.cpp": "llamacpp", "llama-cpp-python": "llamacpp-python"}
 """Where the vectors' name of a dialect is not ours."""
-PERSONAS = {"llamacpp": "llamacpp", "ollama": "ollama", "copilot-byok": "ollama", "tgi": "tgi", "kobold": "kobold"}
+PERSONAS = {
+    "llamacpp": "llamacpp",
+    "ollama": "ollama",
+    "copilot-byok": "ollama",
+    "tgi": "tgi",
+    "kobold": "kobold",
+    "copilot-engines": "openai",
+}
 PROFILES = {
     "lc-017": "cut",  # some text has to come
     "lc-033": "keys",
