@@ -15,6 +15,12 @@ check: .venv/installed-dev  ## lint, types, layers, docs
 clients: .venv/installed-dev  ## fetch the real clients that the end-to-end tests drive
 	$(BIN)/python -m tests.e2e.clients
 
+clients-all: .venv/installed-dev  ## those of hundreds of megabytes too
+	$(BIN)/python -m tests.e2e.clients --all
+
+clients-table: .venv/installed-dev  ## what each client can do here, as run just now
+	$(BIN)/python -m tests.clients
+
 test-vllm: vllm-cpu .venv/installed-dev  ## run the tests that start a real vLLM
 	DRAGOMAN_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm tests/e2e/test_vllm.py
 
@@ -40,4 +46,4 @@ fix: .venv/installed-dev    ## mend what ruff can
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
 
-.PHONY: run test check clients test-vllm vllm-cpu conformance bench fix
+.PHONY: run test check clients clients-all clients-table test-vllm vllm-cpu conformance bench fix

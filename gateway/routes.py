@@ -185,7 +185,7 @@ ROUTES: tuple[Route, ...] = (
     Route("HEAD", "/api/blobs/{digest}", "ollama.blob_head"),
     *_post("/api/blobs/{digest}", verb="ollama.blob_create"),
     # Hugging Face's text-generation-inference; its InferenceClient posts to the base URL itself
-    *_post("/", verb="tgi.compat"),
+    *_post("/", "/models/{model}", verb="tgi.compat"),
     *_post("/generate", verb="tgi.generate"),
     *_post("/generate_stream", verb="tgi.generate_stream"),
     *_post("/chat_tokenize", verb="tgi.chat_tokenize"),

@@ -57,8 +57,8 @@ def test_brief_settings_leave_out_what_is_long() -> None:
             "Field 'n_predict': Value must be between -1 <= value <= 2147483647, but got -2",
         ),
         (
-            {"repeat_last_n": -1},
-            "Field 'repeat_last_n': Value must be between 0 <= value <= 2147483647, but got -1",
+            {"repeat_last_n": -2},
+            "Field 'repeat_last_n': Value must be between -1 <= value <= 2147483647, but got -2",
         ),
         ({"n": 99}, "Field 'n': Value must be between 1 <= value <= 8, but got 99"),
         ({"n_cmpl": 0}, "Field 'n_cmpl': Value must be between 1 <= value <= 8, but got 0"),
@@ -153,6 +153,13 @@ def test_a_sampler_that_is_not_named_does_not_apply() -> None:
 
 def test_penalties_without_a_window_are_off() -> None:
     assert to_sampling(read(repeat_last_n=0, repeat_penalty=2), 0).repetition_penalty is None
+
+
+def test_minus_one_looks_back_at_everything() -> None:
+    sampling = to_sampling(read(repeat_last_n=-1, dry_multiplier=0.5, dry_penalty_last_n=-1), 0)
+    assert sampling.penalty_window == -1
+    assert sampling.dry
+    assert sampling.dry.window == -1
 
 
 def test_dry_and_xtc() -> None:
