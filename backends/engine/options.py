@@ -21,7 +21,8 @@ class EngineOptions:
     step_tokens: the most tokens that a step evaluates; a long prompt holds up other answers for one step at a time.
     max_waiting: sequences that may wait beyond those in a full batch; more are refused with Busy. completion_slots:
     places of the batch for which others are paused when completions need them. None: every eighth, but one at least.
-    step_deadline_s: a step that takes longer is taken to hang, and the backend fails.
+    step_deadline_s: a step that takes longer is taken to hang, and the backend fails. restarts_on_hang: then the whole
+    process begins anew, once everyone has been told: a device that hangs is held until then.
     window: tokens of prompt and answer together. None: as many as the model and the blocks allow.
     """
 
@@ -33,6 +34,7 @@ class EngineOptions:
     max_waiting: int = 256
     completion_slots: int | None = None
     step_deadline_s: float = 60.0
+    restarts_on_hang: bool = False
     window: int | None = None
 
     def window_within(self, model_window: int) -> int:

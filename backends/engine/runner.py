@@ -57,6 +57,9 @@ class Decoded:
     tokens: Ints | None = None
 
 
+Say: TypeAlias = Callable[[str], None]
+"""Told what is being done while a model loads, in a few words."""
+
 Launched: TypeAlias = Callable[[], Decoded]
 """A decode under way; calling it waits for the end. Called once, before anything else is asked of the runner."""
 

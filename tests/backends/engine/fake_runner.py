@@ -69,12 +69,12 @@ class FakeRunner:
         slots: Sequence[int],
         samplings: Sequence[DeviceSampling] | None,
     ) -> Launched:
-        return lambda: Decoded(self.decode(tokens, positions, block_tables, slots))
-
-    def decode(self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints], slots: Sequence[int]) -> Floats:
-        self._begin("decode", len(tokens))
         assert 0 < len(tokens) == len(set(slots)) <= self.max_batch_size
         assert all(0 <= slot < self.max_batch_size for slot in slots)
+        return lambda: Decoded(self.decode(tokens, positions, block_tables))
+
+    def decode(self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints]) -> Floats:
+        self._begin("decode", len(tokens))
         rows = list(zip(tokens.tolist(), positions.tolist(), block_tables, strict=True))
         for token, position, table in rows:
             self._write(table, position, token)

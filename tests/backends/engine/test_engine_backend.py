@@ -15,7 +15,7 @@ import pytest
 
 from backends.base import Backend, BackendState, ModelInfo, Slot
 from backends.engine.backend import EngineBackend, EngineOptions
-from backends.engine.runner import ModelRunner
+from backends.engine.runner import ModelRunner, Say
 from backends.errors import BackendFailed, Busy, InvalidField, InvalidRequest, NotReady, PromptTooLong, Unsupported
 from backends.events import Completion, Event, Started, Text, fold
 from backends.request import (
@@ -60,8 +60,8 @@ class Lab:
         self.runner.likes = dict.fromkeys(LETTERS, 100.0)
         self.backend = EngineBackend(self.options, self.load_runner)
 
-    def load_runner(self, folder: Path, max_batch_size: int) -> tuple[ModelRunner, ModelInfo]:
-        return self.runner, ModelInfo(window=self.runner.window, path=str(folder))
+    def load_runner(self, options: EngineOptions, say: Say) -> tuple[ModelRunner, ModelInfo]:
+        return self.runner, ModelInfo(window=self.runner.window, path=str(options.folder))
 
     def answer_to(self, text: str, num_tokens: int) -> str:
         return TOKENIZER.decode(self.runner.answer_to(encode(text), num_tokens))
@@ -435,10 +435,11 @@ class SlowLab(Lab):
         super().__init__(folder)
         self.is_loading, self.may_load = threading.Event(), threading.Event()
 
-    def load_runner(self, folder: Path, max_batch_size: int) -> tuple[ModelRunner, ModelInfo]:
+    def load_runner(self, options: EngineOptions, say: Say) -> tuple[ModelRunner, ModelInfo]:
+        say("reading weights")
         self.is_loading.set()
         self.may_load.wait()
-        return super().load_runner(folder, max_batch_size)
+        return super().load_runner(options, say)
 
 
 async def test_nothing_is_answered_before_the_model_is_loaded(folder: Path) -> None:
@@ -446,7 +447,7 @@ async def test_nothing_is_answered_before_the_model_is_loaded(folder: Path) -> N
     starting = asyncio.create_task(lab.backend.start())
     await asyncio.to_thread(lab.is_loading.wait)
     assert lab.backend.state is BackendState.STARTING
-    with pytest.raises(NotReady, match="reading weights"):
+    with pytest.raises(NotReady, match="reading weights, 0 s since the start"):
         await complete(lab, ask())
     lab.may_load.set()
     await starting
