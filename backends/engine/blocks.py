@@ -11,7 +11,7 @@ Pure: knows ids, counts and hashes; nothing of sequences, tokens' meaning, or wh
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
@@ -46,7 +46,7 @@ class BlockLeak(RuntimeError):
 class BlockManager:
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
-        self._free = deque(range(num_blocks))
+        self._free = list(reversed(range(num_blocks)))  # a stack: what was used last is still in the processor's caches
         self._cached: OrderedDict[int, None] = OrderedDict()  # the least recently used first
         self._num_owners = [0] * num_blocks
         self._hash_of: list[BlockHash | None] = [None] * num_blocks
@@ -96,7 +96,7 @@ class BlockManager:
         """All or nothing: raises OutOfBlocks. Evicts only when no block is free."""
         if num_blocks > self.num_available:
             raise OutOfBlocks
-        blocks = [self._free.popleft() if self._free else self._evict() for _ in range(num_blocks)]
+        blocks = [self._free.pop() if self._free else self._evict() for _ in range(num_blocks)]
         for block in blocks:
             self._num_owners[block] = 1
         return blocks

@@ -28,13 +28,13 @@ from backends.engine.runner import Floats, Launched, ModelRunner
 from backends.engine.sampler import sample
 from backends.engine.scheduler import Chunk, Plan, Scheduler
 from backends.engine.sequence import Sequence
-from backends.engine.step import Ready, Sampled, prefill_row, wanted_logprobs
+from backends.engine.step import Ready, Sampled, Wanted, prefill_row
 from backends.errors import BackendFailed
 from backends.events import Event, Finished
 
-PUBLISH_EVERY_S = 0.008
-"""Tokens that come faster than anyone sees are told together: to wake every reader costs the interpreter about a tenth
-of a small model's step, which neither thread can spare the other."""
+PUBLISH_EVERY_S = 0.016
+"""Tokens that come faster than a screen is drawn are told together: to wake 32 readers costs the interpreter about a
+tenth of a small model's step, which neither thread can spare the other."""
 
 NOTHING_LEFT = "no token can come next: all are banned, or the model's logits are no numbers"
 
@@ -260,8 +260,9 @@ class EngineCore:
         (logits,) = ready.logits
         try:
             masks = [None if choice.grammar is None else self._mask(choice.grammar, choice) for choice in choices]
+            wanted = Wanted.of(choices, logits)
             tokens = sample(logits, [choice.sampler_row for choice in choices], masks)
-            return Sampled(choices, tokens.tolist(), wanted_logprobs(choices, logits, tokens))
+            return Sampled(choices, tokens.tolist(), wanted.fill(tokens))
         except Exception as error:
             self._fail(ready.sequences, error)
             return Sampled()

@@ -26,12 +26,12 @@ UNTRUNCATED: tuple[Plan, ...] = (), ("temperature",)
 def sample(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Ints:
     """Tokens [B] for logits [B, V]; NO_TOKEN where none has a finite logit. masks: True where a token may come, [V].
 
-    Changes neither the logits nor what a row would give next; that takes row.accept. A mask wins over bans that leave
-    nothing of it.
+    The logits are used up: to copy them would cost more than all else that is done to them. What a row would give next
+    isn't changed; that takes row.accept. A mask wins over bans that leave nothing of it.
     """
     tokens = np.empty(len(rows), np.int32)
     with np.errstate(all="ignore"):  # infinities stand for bans here
-        edited = _edit(np.ascontiguousarray(logits), rows, masks)
+        edited = _edit(np.require(logits, requirements=("C", "W")), rows, masks)
         for (method, plan), members in _groups(rows).items():
             part = edited if len(members) == len(rows) else edited[members]
             tokens[members] = _choose(method, plan, part, [rows[member] for member in members])
@@ -44,7 +44,7 @@ def distribution(logits: Floats, row: SamplerRow, mask: Mask | None) -> tuple[In
     These are llama.cpp's post_sampling_probs; `logprobs` has those of the model itself.
     """
     with np.errstate(all="ignore"):
-        edited = _edit(np.ascontiguousarray(logits[None]), [row], [mask])
+        edited = _edit(np.array(logits[None]), [row], [mask])
         candidates = _all_candidates(edited, row)
         weight = weights(candidates.logits)[0]
     is_in = weight > 0
@@ -69,32 +69,41 @@ def _groups(rows: Sequence[SamplerRow]) -> dict[tuple[Method, Plan], list[int]]:
 
 
 def _edit(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Floats:
-    """The logits once bias, penalties, DRY, bans and masks have acted; the same array if there are none."""
+    """The logits, in their own place, once bias, penalties, DRY, bans and masks have acted."""
     edits = [(index, row) for index, row in enumerate(rows) if row.edits_logits or masks[index] is not None]
     if not edits:
         return logits
-    edited: Floats = logits.copy()
+    masked = [(index, mask, logits[index].copy()) for index, mask in enumerate(masks) if mask is not None]
     for index, row in edits:
         if row.bias is not None:
-            edited[index, row.bias.tokens] += row.bias.amounts
+            logits[index, row.bias.tokens] += row.bias.amounts
     counted = [Penalized(index, row.counts, row.sampling) for index, row in edits if row.counts is not None]
     if counted:
-        penalize(edited, counted)
+        penalize(logits, counted)
     for index, row in edits:
         if row.dry is not None:
             repeating, amounts = row.dry.penalties()
-            edited[index, repeating] -= amounts
+            logits[index, repeating] -= amounts
+    _ban_early_ends(logits, edits)
+    for index, mask, unedited in masked:
+        _apply_mask(logits[index], unedited, mask)
+    return logits
+
+
+def _ban_early_ends(logits: Floats, rows: Sequence[tuple[int, SamplerRow]]) -> None:
+    """Together for the rows that have the same: mostly all of them."""
+    banned: dict[tuple[int, ...], list[int]] = {}
+    for index, row in rows:
         if not row.may_end:
-            edited[index, row.end_ids[row.end_ids < logits.shape[1]]] = -np.inf
-        if (mask := masks[index]) is not None:
-            _apply_mask(edited[index], logits[index], mask)
-    return edited
+            banned.setdefault(row.end_ids, []).append(index)
+    for end_ids, indices in banned.items():
+        logits[np.ix_(indices, [token_id for token_id in end_ids if token_id < logits.shape[1]])] = -np.inf
 
 
-def _apply_mask(edited: Floats, logits: Floats, mask: Mask) -> None:
+def _apply_mask(edited: Floats, unedited: Floats, mask: Mask) -> None:
     np.copyto(edited, -np.inf, where=~mask)
     if edited.max() == -np.inf:
-        np.copyto(edited, logits, where=mask)
+        np.copyto(edited, unedited, where=mask)
 
 
 def _choose(method: Method, plan: Plan, logits: Floats, rows: Sequence[SamplerRow]) -> Ints:

@@ -46,7 +46,7 @@ class SamplerRow:
         )
         self.dry = DryState(sampling.dry, breakers or {}, prompt) if sampling.dry and sampling.has_dry else None
         self.mirostat = MirostatState(sampling.mirostat) if sampling.mirostat and self.method == "mirostat" else None
-        self.end_ids = np.array([token_id for token_id in end_ids if token_id >= 0], np.int64)
+        self.end_ids = tuple(token_id for token_id in end_ids if token_id >= 0)
         self.num_generated = 0
         self._min_tokens = min_tokens if len(end_ids) else 0
         self._is_edited = not (self.bias is None and self.counts is None and self.dry is None)

@@ -24,6 +24,9 @@ __all__ = ["Chunk", "Plan", "Scheduler"]
 DUE_TOKENS = 16
 """Whose class was due generates so many before it gives way to anyone: being served must get it somewhere."""
 
+RUN = 4
+"""Blocks that a decoding sequence is given at once while there are plenty: lying together, they are read faster."""
+
 _by_rank = attrgetter("rank")
 _own_order = attrgetter("priority", "number")
 

@@ -51,12 +51,24 @@ def prefill_row(chunk: Chunk) -> PrefillRow:
     return PrefillRow(tokens, start, sequence.block_table, sequence.slot, all_logits)
 
 
-def wanted_logprobs(choices: SequenceOf[Choice], logits: Floats, tokens: Ints) -> list[Logprobs | None]:
-    """Of each choice's token, where the choice wants them."""
-    found: list[Logprobs | None] = [None] * len(choices)
-    wanted = [place for place, choice in enumerate(choices) if choice.wants_logprobs]
-    if wanted:
-        num_top = [choices[place].num_top_logprobs or 0 for place in wanted]
-        for place, each in zip(wanted, logprobs(logits[wanted], tokens[wanted], num_top), strict=True):
-            found[place] = each
-    return found
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose log-probabilities are wanted, of a step's choices, and their logits, copied before the sampler edits them."""
+
+    choices: list[Choice]
+    places: list[int]
+    logits: Floats
+
+    @classmethod
+    def of(cls, choices: SequenceOf[Choice], logits: Floats) -> Wanted:
+        places = [place for place, choice in enumerate(choices) if choice.wants_logprobs]
+        return cls([choices[place] for place in places], places, logits[places])
+
+    def fill(self, tokens: Ints) -> list[Logprobs | None]:
+        """For each of the step's tokens [B], its log-probabilities or None."""
+        found: list[Logprobs | None] = [None] * len(tokens)
+        if self.places:
+            num_top = [choice.num_top_logprobs or 0 for choice in self.choices]
+            for place, each in zip(self.places, logprobs(self.logits, tokens[self.places], num_top), strict=True):
+                found[place] = each
+        return found

@@ -16,6 +16,7 @@ from backends.engine.choice import Choice, Ending
 from backends.engine.core import EngineCore
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.job import Job
+from backends.engine.logit_bias import LogitBias
 from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
 from backends.engine.parsers import PlainParser
 from backends.engine.resolved_sampling import ResolvedSampling
@@ -389,6 +390,23 @@ def test_prompt_logprobs_come_with_the_start_of_every_choice() -> None:
             assert told.id == prompt[place]
             assert told.logprob == pytest.approx(expected[told.id], abs=1e-4)
             assert [each.id for each in told.top] == np.argsort(-expected)[:2].tolist()
+
+
+def test_logprobs_are_the_models_own_whatever_the_sampler_does_to_the_logits() -> None:
+    bench = Bench()
+    asked, plain = job([1, 2, 3], max_tokens=2, num_top_logprobs=2), job([1, 2, 3], max_tokens=2, num_top_logprobs=2)
+    for each in asked.choices:
+        each.sampler_row = SamplerRow(
+            GREEDY, each.sequence.prompt, 0, bias=LogitBias.resolve({7: 1000.0}, lambda _: [], TOKENIZER.vocab_size)
+        )
+    bench.submit(asked, plain)
+    bench.finish()
+    (biased, _), (unbiased, _) = (
+        [told for event in bench.events_of(each) if isinstance(event, Text) for told in event.logprobs]
+        for each in (asked, plain)
+    )
+    assert biased.id == 7 != unbiased.id
+    assert [(each.id, each.logprob) for each in biased.top] == [(each.id, each.logprob) for each in unbiased.top]
 
 
 # leaving

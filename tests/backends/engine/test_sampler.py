@@ -65,7 +65,7 @@ def row(
 
 
 def one(logits: Floats, sequence: SamplerRow, mask: Mask | None = None) -> int:
-    return int(sample(logits[None], [sequence], [mask])[0])
+    return int(sample(logits[None].copy(), [sequence], [mask])[0])
 
 
 def chances(logits: Floats, sequence: SamplerRow, mask: Mask | None = None) -> dict[int, float]:
@@ -225,7 +225,7 @@ def test_tokens_come_as_often_as_they_should(sampling: Sampling, vocab_size: int
     counts = np.zeros(vocab_size)
     num_steps = 400
     for _ in range(num_steps):
-        tokens = sample(batch, sequences, [None] * 32)
+        tokens = sample(batch.copy(), sequences, [None] * 32)
         np.add.at(counts, tokens, 1)
         for sequence, token in zip(sequences, tokens.tolist(), strict=True):
             sequence.accept(token)
@@ -306,12 +306,15 @@ def test_sampling_again_before_accepting_gives_the_same(sampling: Sampling) -> N
         twice.accept(token)
 
 
-def test_the_logits_stay_as_they_were() -> None:
+def test_logits_that_may_not_be_written_are_left_as_they_were() -> None:
     logits = np.stack([random_logits(seed, 700) for seed in range(len(KINDS))])
     before = logits.copy()
+    logits.setflags(write=False)
     masks = [np.arange(700) % 2 == index % 2 if index % 3 else None for index in range(len(KINDS))]
-    sample(logits, [row(kind, end_ids=(END,), min_tokens=3) for kind in KINDS], masks)
+    sequences = [row(kind, end_ids=(END,), min_tokens=3) for kind in KINDS]
+    tokens = sample(logits, sequences, masks)
     assert (logits == before).all()
+    assert sample(before, sequences, masks).tolist() == tokens.tolist()
 
 
 def test_a_row_of_nonsense_chooses_nothing_and_leaves_the_others_alone() -> None:
