@@ -13,16 +13,21 @@ import statistics
 import time
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from backends.base import ModelInfo
 from backends.engine import demo
 from backends.engine.backend import EngineBackend
+from backends.engine.llama_config import read_config
+from backends.engine.model_info import read_model_info
 from backends.engine.numpy_runner import NumpyRunner
 from backends.engine.options import EngineOptions
-from backends.engine.runner import PrefillRow
+from backends.engine.runner import Decoded, Floats, Ints, Launched, PrefillRow, Traits
 from backends.events import Finished, Text
 from backends.request import GenerateRequest, Sampling, TextPrompt
+from bench.sampler import language_like
 
 PROMPT_TOKENS = 16
 NEW_TOKENS = 192
@@ -31,6 +36,37 @@ STEP_TOKENS = EngineOptions(demo.FOLDER).step_tokens
 REPEATS = 5
 GREEDY = Sampling(temperature=0.0)
 PLAIN = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05)
+
+
+class IdleRunner:
+    """Takes no time: what is left is the engine's own."""
+
+    def __init__(self, vocab_size: int, window: int, max_batch_size: int) -> None:
+        self.vocab_size = vocab_size
+        self.window = window
+        self.max_batch_size = max_batch_size
+        self.traits = Traits()
+        self._logits = language_like(np.random.default_rng(0), max_batch_size, vocab_size)
+
+    @classmethod
+    def load(cls, folder: Path, max_batch_size: int) -> tuple[IdleRunner, ModelInfo]:
+        info = read_model_info(folder)
+        return cls(read_config(folder).vocab_size, info.window, max_batch_size), info
+
+    def allocate_kv(self, num_blocks: int, block_size: int) -> None: ...
+
+    def prefill(self, rows: Sequence[PrefillRow]) -> list[Floats]:
+        return [self._logits[row.slot, None].copy() for row in rows]
+
+    def launch(
+        self, tokens: Ints, positions: Ints, block_tables: Sequence[Ints], slots: Sequence[int], samplings: object
+    ) -> Launched:
+        return lambda: Decoded(self._logits[list(slots)])
+
+    def embed(self, tokens: Ints) -> Floats:
+        return np.zeros(1, np.float32)
+
+    def close(self) -> None: ...
 
 
 def prompt(seed: int, length: int = PROMPT_TOKENS) -> tuple[int, ...]:
@@ -123,6 +159,15 @@ async def against_the_floor(engine: EngineBackend, runner: NumpyRunner, batch: i
     return rate
 
 
+async def by_itself(sampling: Sampling) -> float:
+    """Seconds that the engine spends on a step of 32 sequences, readers included: the best of a few runs."""
+    engine = EngineBackend(EngineOptions(demo.FOLDER), IdleRunner.load)
+    await engine.start()
+    rate = max([await together(engine, 32, sampling) for _ in range(REPEATS)])
+    await engine.stop()
+    return 32 / rate
+
+
 async def main() -> None:
     engine = EngineBackend(EngineOptions(demo.FOLDER))
     await engine.start()
@@ -134,6 +179,10 @@ async def main() -> None:
         await against_the_floor(engine, runner, batch, GREEDY)
     at_once = await against_the_floor(engine, runner, 32, GREEDY)
     await against_the_floor(engine, runner, 32, PLAIN)
+    for kind, sampling in (("greedy", GREEDY), ("plain sampling", PLAIN)):
+        print(
+            f"a step of 32 sequences on a runner that takes no time, {kind}: {1e3 * await by_itself(sampling):.2f} ms"
+        )
     serial = await one_after_the_other(engine, 32)
     print(f"\n32 clients at once over one after the other: {at_once / serial:.1f} times")
     behind = [await short_behind_long(engine) for _ in range(REPEATS)]

@@ -97,7 +97,8 @@ def _ban_early_ends(logits: Floats, rows: Sequence[tuple[int, SamplerRow]]) -> N
         if not row.may_end:
             banned.setdefault(row.end_ids, []).append(index)
     for end_ids, indices in banned.items():
-        logits[np.ix_(indices, [token_id for token_id in end_ids if token_id < logits.shape[1]])] = -np.inf
+        columns = [token_id for token_id in end_ids if token_id < logits.shape[1]]
+        logits[np.array(indices)[:, None], columns] = -np.inf
 
 
 def _apply_mask(edited: Floats, unedited: Floats, mask: Mask) -> None:

@@ -99,13 +99,16 @@ class Scheduler:
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more tokens are really in the sequence's blocks: those that they fill may now be shared."""
         self._queue.charge(sequence, num_tokens)
-        num_full = sequence.num_computed // self.block_size
+        num_before = sequence.num_computed
         sequence.num_computed += num_tokens
-        sequence.is_prefilling = sequence.num_pending > 0
-        num_full_now = sequence.num_computed // self.block_size
-        if num_full_now > num_full and sequence.uses_cache:
-            hashes = sequence.block_hashes(num_full_now)
-            for i in range(num_full, num_full_now):
+        sequence.is_prefilling = sequence.num_computed < sequence.num_tokens
+        if sequence.uses_cache:
+            self._remember(sequence, num_before // self.block_size, sequence.num_computed // self.block_size)
+
+    def _remember(self, sequence: Sequence, num_known: int, num_full: int) -> None:
+        if num_full > num_known:
+            hashes = sequence.block_hashes(num_full)
+            for i in range(num_known, num_full):
                 self.blocks.remember(int(sequence.block_table[i]), hashes[i])
 
     def check(self) -> None:
@@ -123,10 +126,15 @@ class Scheduler:
         for sequence in needy:
             while sequence.state is SequenceState.RUNNING and sequence.num_tokens > sequence.capacity:
                 try:
-                    sequence.add_blocks(self.blocks.allocate(1))
+                    sequence.add_blocks(self.blocks.allocate(self._num_to_grow(sequence)))
                 except OutOfBlocks:
                     if not self._reclaim():
                         self._preempt(self._last_in_rank())
+
+    def _num_to_grow(self, sequence: Sequence) -> int:
+        if self.blocks.num_free <= RUN * len(self.slots):
+            return 1
+        return min(RUN, sequence.blocks_for(sequence.max_num_tokens) - len(sequence.block_table))
 
     def _last_in_rank(self) -> Sequence:
         """Never the oldest, unless it is alone: it would be computed again and again."""

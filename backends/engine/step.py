@@ -53,7 +53,7 @@ def prefill_row(chunk: Chunk) -> PrefillRow:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose log-probabilities are wanted, of a step's choices, and their logits, copied before the sampler edits them."""
+    """Whose log-probabilities are wanted of a step's choices, and their logits, before the sampler edits them."""
 
     choices: list[Choice]
     places: list[int]

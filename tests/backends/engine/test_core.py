@@ -417,10 +417,9 @@ def test_a_cancelled_request_frees_its_blocks_at_the_next_step() -> None:
     gone, stays = job(range(20), max_tokens=50), job([1, 2], max_tokens=50)
     bench.submit(gone, stays)
     bench.step(3)
-    num_owned = bench.scheduler.blocks.num_owned
     bench.core.send(Cancel(gone))
     bench.step()
-    assert bench.scheduler.blocks.num_owned < num_owned - 4
+    assert bench.scheduler.blocks.num_owned == len(stays.choices[0].sequence.block_table)
     assert bench.runner.calls[-1] == ("decode", 1)
     assert not any(report.is_last for report in bench.reports_of(gone))
 

@@ -212,6 +212,22 @@ def test_the_youngest_gives_way_when_blocks_run_out_and_resumes() -> None:
     scheduler.check()
 
 
+def test_a_decoding_sequence_gets_blocks_that_lie_together_while_there_are_plenty() -> None:
+    plenty, scarce = make_scheduler(num_blocks=64, max_batch_size=2), make_scheduler(num_blocks=9, max_batch_size=2)
+    for scheduler in (plenty, scarce):
+        pair = [sequence(4, max_tokens=12), sequence(4, max_tokens=12, first=50)]
+        for each in pair:
+            scheduler.add(each)
+        for _ in range(6):
+            step(scheduler)
+        tables = [each.block_table.tolist() for each in pair]
+        if scheduler is plenty:
+            assert tables == [[0, 1, 4, 5], [2, 3, 6, 7]]  # and no more than all of its tokens will need
+        else:
+            assert tables == [[0, 1, 4], [2, 3, 5]]
+        assert finish(scheduler) > 0
+
+
 def test_a_preempted_sequence_goes_before_those_who_came_later() -> None:
     scheduler = make_scheduler(num_blocks=6)
     for i in range(3):
