@@ -12,6 +12,7 @@ from adapters.llamacpp import dialect as llamacpp
 from adapters.llamacpp_python import dialect as llamacpp_python
 from adapters.ollama import dialect as ollama
 from adapters.openai import dialect as openai
+from adapters.tabby import dialect as tabby
 from adapters.tgi import dialect as tgi
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -25,6 +26,7 @@ DIALECTS: Mapping[str, Dialect] = {
         tgi,
         kobold,
         tenstorrent,
+        tabby,
         mistral,
         copilot,
         fauxpilot,

@@ -75,6 +75,7 @@ PASTE = {
     "copilot": "Copilot's ghost text: proxy URL {url}",
     "fauxpilot": "clients of FauxPilot: base URL {url}/v1/engines/codegen",
     "kobold": "SillyTavern and others for KoboldCpp: API URL {url}",
+    "tabby": "Tabby's editor extensions: endpoint {url}",
     "tenstorrent": "scripts from Tenstorrent's lesson: {url}/chat",
     "tgi": "clients of Hugging Face's TGI, InferenceClient: base URL {url}",
 }

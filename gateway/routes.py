@@ -80,6 +80,10 @@ def _only(subject: str, verb: str) -> Sign:
     return Keys(verb, any_of={subject}, without=_SUBJECTS - {subject}, outweighs_persona=True)
 
 
+def _tabby_agent(verb: str) -> Sign:
+    return Header("user-agent", verb, part="tabby-agent", outweighs_persona=True)
+
+
 PREFIXES = ("", "/v1/v1", "/api/v1", "/openai/v1", "/v1/openai", "/v1beta/openai", "/openai", "/v0", "/ollama", "/v1")
 """What clients write in front of a path, because a base URL is easily given with too much of a path or too little, or
 after another server's fashion (OpenRouter, Groq, DeepInfra, Gemini, Azure, Lemonade, Open WebUI). Where a path has no
@@ -88,11 +92,14 @@ route as it is written, each of these is exchanged for `/v1`, then for nothing."
 ROUTES: tuple[Route, ...] = (
     # OpenAI, whose paths other servers speak with an accent of their own
     *_post("/v1/chat/completions", "/api/chat/completions", verb="openai.chat",
-           llamacpp="llamacpp.chat", ollama="ollama.chat_v1", llamacpp_python="llamacpp-python.chat", tgi="tgi.chat"),
+           llamacpp="llamacpp.chat", ollama="ollama.chat_v1", llamacpp_python="llamacpp-python.chat", tgi="tgi.chat",
+           tabby="tabby.chat", signs=[_tabby_agent("tabby.chat")]),
     *_post("/v1/completions", verb="openai.completions",
            llamacpp="llamacpp.completions", ollama="ollama.completions_v1",
            llamacpp_python="llamacpp-python.completions", tgi="tgi.completions",
-           fauxpilot="fauxpilot.completions"),
+           fauxpilot="fauxpilot.completions", tabby="tabby.completions",
+           signs=[Keys("tabby.completions", any_of={"segments", "debug_options"}, without={"prompt"},
+                       outweighs_persona=True)]),
     # the longer pattern first: a model's name may have slashes in it
     *_post("/v1/engines/{model}/chat/completions", "/openai/deployments/{model}/chat/completions", verb="openai.chat"),
     *_post("/v1/engines/codegen/completions", verb="fauxpilot.completions"),
@@ -140,8 +147,10 @@ ROUTES: tuple[Route, ...] = (
     *_post("/props", verb="llamacpp.props_set"),
     *_get("/slots", verb="llamacpp.slots"),
     *_post("/slots/{slot}", verb="llamacpp.slot_action"),
-    *_get("/health", "/v1/health", verb="openai.health", llamacpp="llamacpp.health", ollama="llamacpp.health",
+    *_get("/health", verb="openai.health", llamacpp="llamacpp.health", ollama="llamacpp.health",
           tgi="tgi.health", tenstorrent="tenstorrent.health"),
+    *_get("/v1/health", verb="openai.health", llamacpp="llamacpp.health", ollama="llamacpp.health",
+          tgi="tgi.health", tabby="tabby.health", signs=[_tabby_agent("tabby.health")]),
     *_get("/metrics", verb="llamacpp.metrics"),
     *_get("/lora-adapters", verb="llamacpp.lora_adapters"),
     *_post("/lora-adapters", verb="llamacpp.lora_adapters_set"),
@@ -209,6 +218,12 @@ ROUTES: tuple[Route, ...] = (
     *_get("/api/v1/info/version", "/api/latest/info/version", verb="kobold.united_version"),
     *_get("/api/extra/version", verb="kobold.version"),
     *_get("/api/extra/perf", verb="kobold.perf"),
+    # Tabby
+    *_post("/v1/health", verb="tabby.health"),
+    *_post("/v1/events", verb="tabby.events"),
+    *_post("/v1beta/chat/completions", verb="tabby.chat"),
+    *_get("/v1beta/models", verb="tabby.models"),
+    *_get("/v1beta/server_setting", verb="tabby.server_setting"),
     # Mistral's Codestral, Copilot's service, and the server of Tenstorrent's lesson
     *_post("/v1/fim/completions", verb="mistral.fim"),
     *_get("/copilot_internal/v2/token", verb="copilot.token"),

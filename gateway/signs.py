@@ -16,16 +16,17 @@ from backends.errors import MalformedBody
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header; its value begins with `begins`, in any case."""
+    """A header; its value begins with `begins` and has `part` in it, in any case."""
 
     name: str
     verb: str
     begins: str = ""
+    part: str = ""
     outweighs_persona: bool = False
 
     def fits(self, call: Call) -> bool:
         value = call.headers.get(self.name)
-        return value is not None and value.lower().startswith(self.begins)
+        return value is not None and value.lower().startswith(self.begins) and self.part in value.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from backends.errors import (
     MalformedBody,
     NotReady,
     PromptTooLong,
+    RateLimited,
     TooLarge,
     Unauthorized,
 )
@@ -51,7 +52,7 @@ def error_reply(error: DragomanError, _call: Call) -> Reply:
                 "type": "unauthorized",
             }
             return json_reply({"detail": detail}, 401)
-        case Busy():
+        case RateLimited() | Busy():
             return _refusal(503, "Server is busy; please try again later.", "service_unavailable")
         case NotReady():
             return _refusal(503, error.message, "service_unavailable")

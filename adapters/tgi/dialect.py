@@ -50,5 +50,5 @@ DIALECT = Dialect(
     wrong_method=wrong_method,
     preflight=preflight,
     cors=cors,
-    public=frozenset({"chat_tokenize", "health", "info", "models"}),
+    public=frozenset({"chat_tokenize", "health", "info"}),
 )

@@ -1,16 +1,15 @@
 """How TGI fails: `{"error", "error_type"}`, except where axum turns a body away in plain text, or without a word.
 
 An error of a streaming route is an event of a stream that began with 200, even when it is the first. Wire facts:
-text-generation-inference router/src/infer/mod.rs (InferError), validation.rs (ValidationError), server.rs; axum 0.7
-src/extract/rejection.rs.
+text-generation-inference router/src/infer/mod.rs (InferError), validation.rs (ValidationError), server.rs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from adapters import framing
+from adapters.axum import DONE, event, rejection
 from adapters.base import Call, Reply
 from adapters.framing import to_json
 from backends.errors import (
@@ -18,20 +17,13 @@ from backends.errors import (
     Busy,
     DragomanError,
     Forbidden,
-    InvalidField,
     InvalidRequest,
     MalformedBody,
-    MissingField,
     NotFound,
     NotReady,
     PromptTooLong,
     RateLimited,
-    TooLarge,
-    Unauthorized,
 )
-
-_TEXT = "text/plain; charset=utf-8"
-_NOT_TYPED = "Failed to deserialize the JSON body into the target type: "
 
 
 class Rejected(InvalidRequest):
@@ -48,43 +40,24 @@ class Refused(InvalidRequest):
 
 def error_reply(error: DragomanError, call: Call) -> Reply:
     """A Dialect's `error`."""
-    match error:
-        case MalformedBody():
-            return Reply(b"Failed to parse the request body as JSON: " + error.message.encode(), 400, _TEXT)
-        case MissingField():
-            *outer, name = (error.param or "").split(".")
-            where = ".".join(outer) + ": " if outer else ""
-            return Reply(f"{_NOT_TYPED}{where}missing field `{name}`".encode(), 422, _TEXT)
-        case InvalidField():
-            return Reply(f"{_NOT_TYPED}{error.param}: {error.reason}".encode(), 422, _TEXT)
-        case TooLarge():
-            return Reply(b"Failed to buffer the request body: length limit exceeded", 413, _TEXT)
-        case Unauthorized():
-            return Reply(b"", 401, content_type="")
-        case _ if _streams(call):
-            return Reply(frames=failure_frames(error, call), content_type=framing.SSE)
-        case _:
-            return Reply(to_json(error_object(error)), _status(error))
+    rejected = rejection(error)
+    if rejected is not None:
+        return rejected
+    if _streams(call):
+        return Reply(frames=failure_frames(error, call), content_type=framing.SSE)
+    return Reply(to_json(error_object(error)), _status(error))
 
 
 def failure_frames(error: DragomanError, call: Call) -> Sequence[bytes]:
     """What a stream ends with that fails."""
     if call.path.rstrip("/").endswith("completions"):
         shape = {"error": {"message": _message(error), "http_status_code": 422}}
-        return (compact_sse(shape), DONE)
-    return (compact_sse(error_object(error)),)
+        return (event(shape), DONE)
+    return (event(error_object(error)),)
 
 
 def error_object(error: DragomanError) -> dict[str, str]:
     return {"error": _message(error), "error_type": _kind(error)}
-
-
-DONE = b"data:[DONE]\n\n"
-
-
-def compact_sse(value: Any) -> bytes:
-    """An event as axum before 0.8 writes it, and TGI's documents show it: no blank after the colon."""
-    return b"data:" + to_json(value) + b"\n\n"
 
 
 def _streams(call: Call) -> bool:

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 from typing_extensions import assert_never
 
-from adapters import framing
+from adapters import axum, framing
 from adapters.base import Call, KeepAlive, Reply, Served
 from adapters.framing import to_json
 from adapters.tgi.body import GenerateBody
-from adapters.tgi.errors import compact_sse, failure_frames
+from adapters.tgi.errors import failure_frames
 from backends.errors import DragomanError, Unsupported
 from backends.events import (
     CompletedChoice,
@@ -96,7 +96,7 @@ class GenerateExchange:
                 self._num_left = min(self.request.max_tokens or room, room)
                 return ()
             case Finished():
-                return (compact_sse(self._last(event)),)
+                return (axum.event(self._last(event)),)
             case Prefilled() | Reasoning() | ToolCallStarted() | ToolCallArguments():
                 return ()
             case _:
@@ -113,7 +113,7 @@ class GenerateExchange:
             if is_last and place == len(tokens):
                 self._held = shape
             else:
-                yield compact_sse(shape)
+                yield axum.event(shape)
 
     def _event(self, token: TokenLogprob, text: str) -> dict[str, Any]:
         shape: dict[str, Any] = {"index": self._count(), "token": token_object(token, text)}

@@ -11,6 +11,7 @@ from abc import ABC
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from adapters import axum
 from adapters.base import Call, Reply, Served
 from adapters.framing import to_json
 from adapters.openai.chat import ChatExchange
@@ -20,7 +21,7 @@ from adapters.openai.completions import CompletionBody, CompletionExchange
 from adapters.openai.exchange import OpenAIExchange
 from adapters.openai.logprobs import token_name
 from adapters.tgi.body import LIMITS
-from adapters.tgi.errors import DONE, Refused, Rejected, compact_sse, failure_frames
+from adapters.tgi.errors import Refused, Rejected, failure_frames
 from adapters.tgi.generate import FINISH_REASONS, KEEP_ALIVE, STREAM_HEADERS, reply_headers
 from adapters.tgi.probes import VERSION, resolve
 from backends.errors import DragomanError
@@ -95,7 +96,7 @@ class Accent(OpenAIExchange, ABC):
         self.keep_alive = KEEP_ALIVE
 
     def tail(self) -> Iterable[bytes]:
-        return (DONE,)
+        return (axum.DONE,)
 
     def failure(self, error: DragomanError) -> Iterable[bytes]:
         return failure_frames(error, self._call)
@@ -125,7 +126,7 @@ class Accent(OpenAIExchange, ABC):
         }
 
     def frame(self, value: dict[str, Any]) -> bytes:
-        return compact_sse(value)
+        return axum.event(value)
 
     def finish_reason(self, finished: Finished) -> str:
         """The end of text is `stop`; everything else keeps TGI's own word."""
@@ -153,7 +154,7 @@ class TgiChatExchange(Accent, ChatExchange):
         if self.options.sends_usage:
             usage = {"usage": self.usage_object(self.seen.usage)}
             yield self.frame(self.envelope(self.chunk_object, []) | usage)
-        yield DONE
+        yield axum.DONE
 
     def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
         return super().chunk(choice) | {"usage": None}

@@ -22,6 +22,7 @@ PERSONAS = {
     "tgi": "tgi",
     "kobold": "kobold",
     "copilot-engines": "openai",
+    "tabby": "tabby",
 }
 PROFILES = {
     "lc-017": "cut",  # some text has to come

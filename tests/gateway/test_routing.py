@@ -63,8 +63,8 @@ def test_the_path_that_started_it_all_is_native_llama_cpp() -> None:
 def test_model_names_in_paths_keep_their_slashes_and_case() -> None:
     for path in ("/v1/models/meta-llama/Llama-3", "/models/meta-llama/Llama-3", "/v1/v1/Models/meta-llama/Llama-3"):
         assert found("GET", path).params == {"model": "meta-llama/Llama-3"}
-    engine = found("POST", "/v1/engines/copilot-codex/completions")
-    assert (engine.route.verb, engine.params) == ("openai.completions", {"model": "copilot-codex"})
+    engine = found("POST", "/v1/engines/code-davinci-002/completions")
+    assert (engine.route.verb, engine.params) == ("openai.completions", {"model": "code-davinci-002"})
     deployment = found("POST", "/openai/deployments/gpt-4/chat/completions")
     assert (deployment.route.verb, deployment.params) == ("openai.chat", {"model": "gpt-4"})
 

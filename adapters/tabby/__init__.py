@@ -1,0 +1,1 @@
+"""TabbyML's server."""
