@@ -10,6 +10,7 @@ from adapters.base import Dialect
 from adapters.kobold import dialect as kobold
 from adapters.llamacpp import dialect as llamacpp
 from adapters.llamacpp_python import dialect as llamacpp_python
+from adapters.lmstudio import dialect as lmstudio
 from adapters.ollama import dialect as ollama
 from adapters.openai import dialect as openai
 from adapters.tabby import dialect as tabby
@@ -27,6 +28,7 @@ DIALECTS: Mapping[str, Dialect] = {
         kobold,
         tenstorrent,
         tabby,
+        lmstudio,
         mistral,
         copilot,
         fauxpilot,

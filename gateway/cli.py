@@ -70,6 +70,7 @@ PASTE = {
     "llamacpp": "llama.vscode, llama.vim, coLLaMA, Continue's llama.cpp: server URL {url}",
     "llamacpp-python": "clients of llama-cpp-python: base URL {url}/v1",
     "anthropic": "Claude Code and Anthropic's SDKs: ANTHROPIC_BASE_URL={url}",
+    "lmstudio": "clients of LM Studio, Cline, Zed: server URL {url}",
     "mistral": "Codestral's clients: base URL {url}/v1",
     "ollama": "Copilot, Open WebUI, Twinny, Zed as Ollama: host {url}",
     "copilot": "Copilot's ghost text: proxy URL {url}",

@@ -174,7 +174,8 @@ ROUTES: tuple[Route, ...] = (
     *_get("/ping", verb="openai.ping", tgi="tgi.health"),
     *_post("/ping", verb="openai.ping"),
     # Ollama
-    *_get("/", verb="ollama.root", tgi="tgi.health", kobold="kobold.root"),
+    *_get("/", verb="ollama.root", tgi="tgi.health", kobold="kobold.root",
+          lmstudio="lmstudio.root"),
     *_get("/api/version", verb="ollama.version"),
     *_get("/api/status", verb="ollama.status"),
     *_post("/api/me", verb="ollama.me"),
@@ -218,6 +219,18 @@ ROUTES: tuple[Route, ...] = (
     *_get("/api/v1/info/version", "/api/latest/info/version", verb="kobold.united_version"),
     *_get("/api/extra/version", verb="kobold.version"),
     *_get("/api/extra/perf", verb="kobold.perf"),
+    # LM Studio. /api/v1/models is OpenAI's list to others; the answer is both
+    *_get("/api/v0/models", verb="lmstudio.models"),
+    *_get("/api/v0/models/{model}", verb="lmstudio.model"),
+    *_post("/api/v0/chat/completions", verb="lmstudio.chat"),
+    *_post("/api/v0/completions", verb="lmstudio.completions"),
+    *_post("/api/v0/embeddings", verb="lmstudio.embeddings"),
+    *_post("/api/v1/chat", verb="lmstudio.chat_v1"),
+    *_get("/api/v1/models", verb="lmstudio.models_v1"),
+    *_post("/api/v1/models/load", verb="lmstudio.load"),
+    *_post("/api/v1/models/unload", verb="lmstudio.unload"),
+    *_post("/api/v1/models/download", verb="lmstudio.download"),
+    *_get("/api/v1/models/download/status", "/api/v1/models/download/status/{job}", verb="lmstudio.download_status"),
     # Tabby
     *_post("/v1/health", verb="tabby.health"),
     *_post("/v1/events", verb="tabby.events"),

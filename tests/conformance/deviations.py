@@ -16,7 +16,8 @@ DIALECTS_SERVED = (
     "llamacpp/sessions", "llamacpp/anthropic",
     "llamacpp-python", "llamacpp-python/embeddings", "llamacpp-python/extras", "llamacpp-python/keys",
     "ollama", "ollama/embeddings", "ollama/management", "ollama/anthropic", "copilot-byok", "anthropic",
-    "tgi", "kobold", "tenstorrent", "mistral", "copilot-engines", "copilot", "fauxpilot", "tabby",
+    "tgi", "kobold", "tenstorrent", "mistral", "copilot-engines", "copilot", "fauxpilot", "tabby", "lmstudio",
+    "lemonade",
 )  # fmt: skip
 """What the gateway speaks; `<dialect>/<feature>` for parts that come by themselves. Add one, and its cases count."""
 

@@ -23,6 +23,7 @@ PERSONAS = {
     "kobold": "kobold",
     "copilot-engines": "openai",
     "tabby": "tabby",
+    "lmstudio": "lmstudio",
 }
 PROFILES = {
     "lc-017": "cut",  # some text has to come

@@ -27,7 +27,7 @@ PYTHON_CLIENTS: Mapping[str, str] = {
     "llm": "llm==0.36",
     "text-generation": "text-generation==0.7.0",
     "koboldapi": "koboldapi==0.5.4",
-    "lmstudio": "lmstudio==1.5.0",
+    "mistralai": "mistralai==1.9.11",
     "huggingface-hub": "huggingface-hub==0.36.0",
 }
 NODE_CLIENTS: Mapping[str, str] = {

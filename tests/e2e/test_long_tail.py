@@ -40,3 +40,11 @@ def test_koboldapi(dragoman: Gateway) -> None:
     assert polled["whole"].startswith(polled["seen"])
     assert polled["after"] == polled["whole"]
     assert polled["aborted"] == "true"
+
+
+def test_mistralai(dragoman: Gateway) -> None:
+    got = understood("mistralai", "mistralai_sdk.py", dragoman.urls["openai"])
+    assert got["text"] == got["streamed"]
+    assert got["last"] == [got["reason"], got["usage"]]
+    assert got["reason"] in {"stop", "length"}
+    assert got["too_long"] == 400
