@@ -14,6 +14,7 @@ from adapters.lmstudio import dialect as lmstudio
 from adapters.ollama import dialect as ollama
 from adapters.openai import dialect as openai
 from adapters.tabby import dialect as tabby
+from adapters.textgen import dialect as textgen
 from adapters.tgi import dialect as tgi
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -29,6 +30,7 @@ DIALECTS: Mapping[str, Dialect] = {
         tenstorrent,
         tabby,
         lmstudio,
+        textgen,
         mistral,
         copilot,
         fauxpilot,

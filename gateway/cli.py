@@ -78,6 +78,7 @@ PASTE = {
     "kobold": "SillyTavern and others for KoboldCpp: API URL {url}",
     "tabby": "Tabby's editor extensions: endpoint {url}",
     "tenstorrent": "scripts from Tenstorrent's lesson: {url}/chat",
+    "textgen": "clients of text-generation-webui: base URL {url}/v1, or {url}/api for those of 2023",
     "tgi": "clients of Hugging Face's TGI, InferenceClient: base URL {url}",
 }
 

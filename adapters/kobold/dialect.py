@@ -13,8 +13,8 @@ Where it differs from the server on purpose:
 from __future__ import annotations
 
 from adapters.base import Dialect
+from adapters.generations import Generations
 from adapters.kobold.generate import Generating
-from adapters.kobold.generations import Generations
 from adapters.kobold.http import HEADERS, admit, cors, error_reply, preflight, unknown_route, wrong_method
 from adapters.kobold.probes import (
     Watching,
@@ -65,7 +65,6 @@ def make_dialect(generations: Generations) -> Dialect:
             {
                 "max_context_length",
                 "max_length",
-                "model",
                 "perf",
                 "root",
                 "soft_prompt",

@@ -13,8 +13,8 @@ from typing_extensions import assert_never
 
 from adapters import framing
 from adapters.base import Call, KeepAlive, Reply, Served
+from adapters.generations import Generations
 from adapters.kobold.body import GenerateBody
-from adapters.kobold.generations import Generations
 from adapters.kobold.http import json_reply, python_json
 from backends.errors import DragomanError
 from backends.events import (

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from adapters.base import Call, Reply
 from adapters.body import Body
+from adapters.generations import Generations
 from adapters.kobold.generate import logprobs
-from adapters.kobold.generations import Generations
 from adapters.kobold.http import json_reply
 from adapters.openai.messages import WireMessage, to_messages
 from backends.errors import InvalidRequest

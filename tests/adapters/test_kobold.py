@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from adapters.generations import Generations
 from adapters.kobold.dialect import make_dialect
-from adapters.kobold.generations import Generations
 from backends.errors import InvalidField
 from backends.request import Dry, Gbnf, GenerateRequest, JsonSchema, Mirostat, TextPrompt, Xtc
 from tests.fakes import FakeModels, Hangs, ScriptedBackend, answer, call

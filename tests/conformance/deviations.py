@@ -17,7 +17,7 @@ DIALECTS_SERVED = (
     "llamacpp-python", "llamacpp-python/embeddings", "llamacpp-python/extras", "llamacpp-python/keys",
     "ollama", "ollama/embeddings", "ollama/management", "ollama/anthropic", "copilot-byok", "anthropic",
     "tgi", "kobold", "tenstorrent", "mistral", "copilot-engines", "copilot", "fauxpilot", "tabby", "lmstudio",
-    "lemonade",
+    "lmstudio/embeddings", "lemonade", "textgen", "ooba",
 )  # fmt: skip
 """What the gateway speaks; `<dialect>/<feature>` for parts that come by themselves. Add one, and its cases count."""
 

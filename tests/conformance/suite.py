@@ -12,7 +12,18 @@ from tests.conformance.deviations import DIALECTS_SERVED, deviates, deviation, r
 from tests.conformance.ground import Ground
 from tests.conformance.wire import BadFraming, exchange
 
-FROM_SOURCE = ("ollama", "tgi", "kobold", "tenstorrent", "mistral", "copilot", "fauxpilot", "tabby", "lmstudio")
+FROM_SOURCE = (
+    "ollama",
+    "tgi",
+    "kobold",
+    "tenstorrent",
+    "mistral",
+    "copilot",
+    "fauxpilot",
+    "tabby",
+    "lmstudio",
+    "textgen",
+)
 """Dialects whose expectations were read from their server's source."""
 
 

@@ -24,6 +24,7 @@ PERSONAS = {
     "copilot-engines": "openai",
     "tabby": "tabby",
     "lmstudio": "lmstudio",
+    "ooba": "openai",
 }
 PROFILES = {
     "lc-017": "cut",  # some text has to come

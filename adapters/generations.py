@@ -1,4 +1,5 @@
-"""Answers in the making, which other requests may look at and end: KoboldCpp's polled streaming, and its abort.
+"""Answers in the making, which other requests may look at and end: KoboldCpp's polled streaming and its abort, and
+text-generation-webui's stop.
 
 A client names its answers by a `genkey` of its own choice; the newest of a name is meant, and "" is a name like any
 other. Knows nothing of the wire.
@@ -107,6 +108,10 @@ class Generations:
 
     def find(self, key: str) -> Generation | None:
         return self._by_key.get(key)
+
+    def end_all(self) -> None:
+        for generation in self._by_key.values():
+            generation.end()
 
     @property
     def is_idle(self) -> bool:

@@ -1,0 +1,1 @@
+"""oobabooga's text-generation-webui."""

@@ -1,0 +1,105 @@
+"""The dialect of text-generation-webui: its API of 2023, and what it adds to OpenAI's today.
+
+Where it differs from the server on purpose:
+
+- The old API streamed over WebSockets, at a port of its own; that isn't served.
+- A chat is put by the model's own template, not by a character's.
+- A prompt that is too long is refused; the server cuts its beginning off without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from adapters.base import Call, Dialect, Reply
+from adapters.framing import to_json
+from adapters.generations import Generations
+from adapters.openai.common import resolve
+from adapters.openai.completions import CompletionBody, CompletionExchange
+from adapters.openai.dialect import cors, preflight
+from adapters.textgen import probes
+from adapters.textgen.exchange import Generating
+from backends.errors import DragomanError, InvalidField, MalformedBody, MissingField, Unauthorized
+
+
+class TextgenBody(CompletionBody):
+    default_length: ClassVar[int | None] = 512
+
+
+async def completions(call: Call) -> CompletionExchange:
+    """OpenAI's, but longer by default."""
+    body = TextgenBody.parse(call)
+    return CompletionExchange(call, resolve(call, body.model), body.request(call.id), body.options())
+
+
+def error_reply(error: DragomanError, _call: Call) -> Reply:
+    """What a body lacks is told as FastAPI does; everything else nearly as OpenAI's API does."""
+    match error:
+        case Unauthorized():
+            return _detail("Unauthorized", 401)
+        case MalformedBody():
+            return _invalid("json_invalid", ("body", error.position), "JSON decode error")
+        case MissingField():
+            return _invalid("missing", ("body", *(error.param or "").split(".")), "Field required")
+        case InvalidField():
+            return _invalid("value_error", ("body", *(error.param or "").split(".")), error.reason)
+        case _:
+            kind = "server_error" if error.status >= 500 else "invalid_request_error"
+            shape = {"message": error.message, "type": kind, "param": error.param, "code": None}
+            return Reply(to_json({"error": shape}), error.status)
+
+
+def _invalid(kind: str, place: Sequence[str | int], message: str) -> Reply:
+    return Reply(to_json({"detail": [{"type": kind, "loc": place, "msg": message}]}), 422)
+
+
+def _detail(text: str, status: int) -> Reply:
+    return Reply(to_json({"detail": text}), status)
+
+
+def unknown_route(_call: Call, _nearest: str | None) -> Reply:
+    return _detail("Not Found", 404)
+
+
+def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:
+    return Reply(_detail("Method Not Allowed", 405).body, 405, headers={"Allow": ", ".join(allowed)})
+
+
+def make_dialect(generations: Generations) -> Dialect:
+    """generations: what its stop routes end."""
+    generating = Generating(generations)
+    return Dialect(
+        name="textgen",
+        verbs={
+            "chat": generating.chat,
+            "chat_prompt": probes.chat_prompt,
+            "completions": completions,
+            "decode": probes.decode,
+            "encode": probes.encode,
+            "generate": generating.generate,
+            "health": probes.health,
+            "legacy_model": probes.legacy_model,
+            "legacy_model_action": probes.legacy_model_action,
+            "legacy_token_count": probes.legacy_token_count,
+            "logits": generating.logits,
+            "lora_list": probes.lora_list,
+            "model_info": probes.model_info,
+            "model_list": probes.model_list,
+            "model_load": probes.model_load,
+            "model_unload": probes.model_unload,
+            "models": probes.models,
+            "stop_generation": generating.stop_generation,
+            "stop_stream": generating.stop_stream,
+            "token_count": probes.token_count,
+        },
+        error=error_reply,
+        unknown_route=unknown_route,
+        wrong_method=wrong_method,
+        preflight=preflight,
+        cors=cors,
+        headers={"Server": "uvicorn"},
+    )
+
+
+DIALECT = make_dialect(Generations())

@@ -1,0 +1,113 @@
+"""What text-generation-webui answers when it has generated: a text, a history, or the likeliest next tokens.
+
+Wire facts: text-generation-webui extensions/api/blocking_api.py (November 2023), modules/logits.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from adapters import framing
+from adapters.base import Call, KeepAlive, Reply, Served
+from adapters.generations import Generations
+from adapters.textgen.body import ChatBody, GenerateBody, LogitsBody
+from backends.errors import DragomanError
+from backends.events import CompletedChoice, Completion, Event
+from backends.request import GenerateRequest
+
+
+class WholeExchange(ABC):
+    """Never streams."""
+
+    content_type: ClassVar[str] = framing.SSE
+
+    def __init__(self, served: Served, request: GenerateRequest) -> None:
+        self.request = request
+        self.served = served
+        self.streams = False
+        self.headers: Mapping[str, str] = {}
+        self.keep_alive: KeepAlive | None = None
+
+    def frames(self, _event: Event) -> Iterable[bytes]:
+        return ()
+
+    def tail(self) -> Iterable[bytes]:
+        return ()
+
+    def failure(self, _error: DragomanError) -> Iterable[bytes]:
+        return ()
+
+    def reply(self, completion: Completion) -> Reply:
+        (choice,) = completion.ordered
+        return self.reply_for(choice)
+
+    @abstractmethod
+    def reply_for(self, choice: CompletedChoice) -> Reply: ...
+
+
+class GenerateExchange(WholeExchange):
+    def reply_for(self, choice: CompletedChoice) -> Reply:
+        return python_reply({"results": [{"text": choice.text}]})
+
+
+class ChatExchange(WholeExchange):
+    def __init__(self, served: Served, request: GenerateRequest, body: ChatBody) -> None:
+        super().__init__(served, request)
+        self._body = body
+
+    def reply_for(self, choice: CompletedChoice) -> Reply:
+        turn = [self._body.asked, self._body.begun + choice.text]
+        internal, visible = self._body.kept
+        history = {"internal": [*internal, turn], "visible": [*visible, turn]}
+        return python_reply({"results": [{"history": history}]})
+
+
+class LogitsExchange(WholeExchange):
+    def reply_for(self, choice: CompletedChoice) -> Reply:
+        """Probabilities by token; control characters are told as Python writes them."""
+        top = choice.logprobs[0].top if choice.logprobs else ()
+        return Reply(framing.to_json({_escaped(token.text): math.exp(token.logprob) for token in top}))
+
+
+def _escaped(text: str) -> str:
+    return "".join(repr(c)[1:-1] if c < " " or "\x7f" <= c <= "\x9f" else c for c in text)
+
+
+def python_reply(value: Any) -> Reply:
+    """As json.dumps writes it."""
+    return Reply(json.dumps(value).encode())
+
+
+class Generating:
+    """The verbs that generate, and those that end it all. generations: what there is to end."""
+
+    def __init__(self, generations: Generations) -> None:
+        self._generations = generations
+
+    async def generate(self, call: Call) -> GenerateExchange:
+        body: GenerateBody = GenerateBody.parse(call)
+        return GenerateExchange(call.models.resolve(None), self._watched(call, body.request(call.id)))
+
+    async def chat(self, call: Call) -> ChatExchange:
+        body: ChatBody = ChatBody.parse(call)
+        return ChatExchange(call.models.resolve(None), self._watched(call, body.request(call.id)), body)
+
+    async def logits(self, call: Call) -> LogitsExchange:
+        body: LogitsBody = LogitsBody.parse(call)
+        return LogitsExchange(call.models.resolve(None), body.request(call.id))
+
+    def _watched(self, call: Call, request: GenerateRequest) -> GenerateRequest:
+        call.tap = self._generations.begin(call.id, request.n, request.sampling.seed).watch
+        return request
+
+    async def stop_stream(self, _call: Call) -> Reply:
+        self._generations.end_all()
+        return python_reply({"results": "success"})
+
+    async def stop_generation(self, _call: Call) -> Reply:
+        self._generations.end_all()
+        return Reply(b'"OK"')
