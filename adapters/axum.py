@@ -5,9 +5,10 @@ Wire facts: axum 0.7 src/extract/rejection.rs (JsonDataError, JsonSyntaxError), 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from adapters.base import Reply
+from adapters.base import Call, Reply
 from adapters.framing import to_json
 from backends.errors import DragomanError, InvalidField, MalformedBody, MissingField, TooLarge, Unauthorized
 
@@ -38,3 +39,11 @@ def rejection(error: DragomanError) -> Reply | None:
             return Reply(b"", 401, content_type="")
         case _:
             return None
+
+
+def unknown_route(_call: Call, _nearest: str | None) -> Reply:
+    return Reply(b"", 404, content_type="")
+
+
+def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:
+    return Reply(b"", 405, content_type="", headers={"Allow": ",".join(allowed)})

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from adapters.base import Call, Dialect, Reply, Served
+from adapters.fastapi import unknown_route, wrong_method
 from adapters.framing import HOLE, to_json
 from adapters.llamacpp_python.answer import SpacedTemplate
 from adapters.openai.common import AnswerOptions, resolve
@@ -120,14 +121,6 @@ def error_reply(error: DragomanError, _call: Call) -> Reply:
 
 def _invalid(place: Sequence[str | int], message: str, kind: str) -> Reply:
     return Reply(to_json({"detail": [{"loc": place, "msg": message, "type": kind}]}), 422)
-
-
-def unknown_route(_call: Call, _nearest: str | None) -> Reply:
-    return Reply(b'{"detail":"Not Found"}', 404)
-
-
-def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:
-    return Reply(b'{"detail":"Method Not Allowed"}', 405, headers={"Allow": ", ".join(allowed)})
 
 
 def preflight(call: Call) -> Reply:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, StrictStr
 
+from adapters import fastapi
 from adapters.base import Call, Dialect, Reply
 from adapters.framing import to_json
 from adapters.openai.chat import ChatExchange
@@ -20,7 +21,7 @@ from adapters.openai.dialect import cors, preflight
 from adapters.openai.errors import error_reply as openai_error
 from adapters.openai.errors import unknown_route, wrong_method
 from adapters.openai.exchange import FINISH_REASONS
-from backends.errors import DragomanError, InvalidField, MalformedBody, MissingField, Unauthorized
+from backends.errors import DragomanError, Unauthorized
 from backends.events import CompletedChoice, Completion, Finished, Usage
 from backends.request import InfillPrompt, Prompt, Sampling, TextPrompt
 
@@ -84,25 +85,9 @@ async def fim(call: Call) -> FimExchange:
 
 def error_reply(error: DragomanError, call: Call) -> Reply:
     """What a body lacks is told as FastAPI does, with its place; everything else as OpenAI's object."""
-    match error:
-        case Unauthorized():
-            return Reply(to_json({"message": "Unauthorized", "request_id": call.id}), 401)
-        case MalformedBody():
-            return _invalid("json_invalid", ("body", error.position), "JSON decode error")
-        case MissingField():
-            return _invalid("missing", _place(error.param), "Field required")
-        case InvalidField():
-            return _invalid("value_error", _place(error.param), error.reason)
-        case _:
-            return openai_error(error, call)
-
-
-def _place(param: str | None) -> tuple[str | int, ...]:
-    return ("body", *(int(part) if part.isdecimal() else part for part in (param or "").split(".")))
-
-
-def _invalid(kind: str, place: tuple[str | int, ...], message: str) -> Reply:
-    return Reply(to_json({"detail": [{"type": kind, "loc": place, "msg": message}]}), 422)
+    if isinstance(error, Unauthorized):
+        return Reply(to_json({"message": "Unauthorized", "request_id": call.id}), 401)
+    return fastapi.rejection(error) or openai_error(error, call)
 
 
 DIALECT = Dialect(

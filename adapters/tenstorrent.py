@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import StrictStr
 
-from adapters import framing
-from adapters.base import Call, Dialect, KeepAlive, Reply, Served
+from adapters.base import Call, Dialect, Reply, Served
 from adapters.body import Body
+from adapters.whole import WholeExchange
 from backends.base import BackendState
 from backends.errors import DragomanError, InvalidRequest, MissingField
-from backends.events import Completion, Event
+from backends.events import Completion
 from backends.request import TEMPERATURE_FIRST, ChatPrompt, GenerateRequest, Message, Sampling
 
 _TOP_P = 0.9
@@ -61,28 +61,11 @@ class ChatBody(Body):
         )
 
 
-class ChatExchange:
-    """Never streams."""
-
-    content_type: ClassVar[str] = framing.SSE
-
+class ChatExchange(WholeExchange):
     def __init__(self, call: Call, served: Served, body: ChatBody) -> None:
-        self.request = body.request(call.id)
-        self.served = served
-        self.streams = False
-        self.headers: Mapping[str, str] = {}
-        self.keep_alive: KeepAlive | None = None
+        super().__init__(served, body.request(call.id))
         self._prompt = body.prompt
         self._received = call.received
-
-    def frames(self, _event: Event) -> Iterable[bytes]:
-        return ()
-
-    def tail(self) -> Iterable[bytes]:
-        return ()
-
-    def failure(self, _error: DragomanError) -> Iterable[bytes]:
-        return ()
 
     def reply(self, completion: Completion) -> Reply:
         (choice,) = completion.ordered

@@ -8,18 +8,18 @@ src/config.rs (64 tokens), crates/tabby-inference/src/code.rs (temperature 0.1).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, StrictStr
 
 from adapters import framing
-from adapters.base import Call, KeepAlive, Reply, Served
+from adapters.base import Call, Reply, Served
 from adapters.body import Body, Fields
 from adapters.openai.common import MAX_SEED
 from adapters.tabby.languages import stop_words
-from backends.errors import DragomanError, MissingField
-from backends.events import Completion, Event
+from adapters.whole import WholeExchange
+from backends.errors import MissingField
+from backends.events import Completion
 from backends.request import TEMPERATURE_FIRST, GenerateRequest, InfillPrompt, Prompt, Sampling, TextPrompt
 
 _MAX_TOKENS = 64
@@ -109,28 +109,11 @@ class CompletionBody(Body):
         return InfillPrompt(prefix, suffix, extra) if suffix or extra else TextPrompt((prefix,))
 
 
-class CompletionExchange:
-    """Never streams."""
-
-    content_type: ClassVar[str] = framing.SSE
-
+class CompletionExchange(WholeExchange):
     def __init__(self, call: Call, served: Served, body: CompletionBody) -> None:
-        self.request = body.request(call.id)
-        self.served = served
-        self.streams = False
-        self.headers: Mapping[str, str] = {}
-        self.keep_alive: KeepAlive | None = None
+        super().__init__(served, body.request(call.id))
         self._id = f"cmpl-{uuid.UUID(call.id)}"
         self._body = body
-
-    def frames(self, _event: Event) -> Iterable[bytes]:
-        return ()
-
-    def tail(self) -> Iterable[bytes]:
-        return ()
-
-    def failure(self, _error: DragomanError) -> Iterable[bytes]:
-        return ()
 
     def reply(self, completion: Completion) -> Reply:
         (choice,) = completion.ordered

@@ -10,9 +10,10 @@ Where it differs from the server on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from adapters import axum
+from adapters.axum import unknown_route, wrong_method
 from adapters.base import Call, Dialect, Reply
 from adapters.tabby.chat import chat
 from adapters.tabby.completions import completions
@@ -25,14 +26,6 @@ def error_reply(error: DragomanError, _call: Call) -> Reply:
     if isinstance(error, MissingField) and error.param == "segments":
         return Reply(b"", 400, content_type="")  # an empty prompt, in its own words
     return axum.rejection(error) or Reply(b"", error.status, content_type="")
-
-
-def unknown_route(_call: Call, _nearest: str | None) -> Reply:
-    return Reply(b"", 404, content_type="")
-
-
-def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:
-    return Reply(b"", 405, content_type="", headers={"Allow": ",".join(allowed)})
 
 
 def cors(_origin: str | None) -> Mapping[str, str]:

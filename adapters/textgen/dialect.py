@@ -9,9 +9,9 @@ Where it differs from the server on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
+from adapters import fastapi
 from adapters.base import Call, Dialect, Reply
 from adapters.framing import to_json
 from adapters.generations import Generations
@@ -20,7 +20,7 @@ from adapters.openai.completions import CompletionBody, CompletionExchange
 from adapters.openai.dialect import cors, preflight
 from adapters.textgen import probes
 from adapters.textgen.exchange import Generating
-from backends.errors import DragomanError, InvalidField, MalformedBody, MissingField, Unauthorized
+from backends.errors import DragomanError, Unauthorized
 
 
 class TextgenBody(CompletionBody):
@@ -35,35 +35,11 @@ async def completions(call: Call) -> CompletionExchange:
 
 def error_reply(error: DragomanError, _call: Call) -> Reply:
     """What a body lacks is told as FastAPI does; everything else nearly as OpenAI's API does."""
-    match error:
-        case Unauthorized():
-            return _detail("Unauthorized", 401)
-        case MalformedBody():
-            return _invalid("json_invalid", ("body", error.position), "JSON decode error")
-        case MissingField():
-            return _invalid("missing", ("body", *(error.param or "").split(".")), "Field required")
-        case InvalidField():
-            return _invalid("value_error", ("body", *(error.param or "").split(".")), error.reason)
-        case _:
-            kind = "server_error" if error.status >= 500 else "invalid_request_error"
-            shape = {"message": error.message, "type": kind, "param": error.param, "code": None}
-            return Reply(to_json({"error": shape}), error.status)
-
-
-def _invalid(kind: str, place: Sequence[str | int], message: str) -> Reply:
-    return Reply(to_json({"detail": [{"type": kind, "loc": place, "msg": message}]}), 422)
-
-
-def _detail(text: str, status: int) -> Reply:
-    return Reply(to_json({"detail": text}), status)
-
-
-def unknown_route(_call: Call, _nearest: str | None) -> Reply:
-    return _detail("Not Found", 404)
-
-
-def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:
-    return Reply(_detail("Method Not Allowed", 405).body, 405, headers={"Allow": ", ".join(allowed)})
+    if isinstance(error, Unauthorized):
+        return fastapi.detail("Unauthorized", 401)
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    shape = {"message": error.message, "type": kind, "param": error.param, "code": None}
+    return fastapi.rejection(error) or Reply(to_json({"error": shape}), error.status)
 
 
 def make_dialect(generations: Generations) -> Dialect:
@@ -94,8 +70,8 @@ def make_dialect(generations: Generations) -> Dialect:
             "token_count": probes.token_count,
         },
         error=error_reply,
-        unknown_route=unknown_route,
-        wrong_method=wrong_method,
+        unknown_route=fastapi.unknown_route,
+        wrong_method=fastapi.wrong_method,
         preflight=preflight,
         cors=cors,
         headers={"Server": "uvicorn"},

@@ -7,50 +7,20 @@ from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from adapters import framing
-from adapters.base import Call, KeepAlive, Reply, Served
+from adapters.base import Call, Reply, Served
 from adapters.generations import Generations
 from adapters.textgen.body import ChatBody, GenerateBody, LogitsBody
-from backends.errors import DragomanError
-from backends.events import CompletedChoice, Completion, Event
+from adapters.whole import WholeExchange
+from backends.events import Completion
 from backends.request import GenerateRequest
 
 
-class WholeExchange(ABC):
-    """Never streams."""
-
-    content_type: ClassVar[str] = framing.SSE
-
-    def __init__(self, served: Served, request: GenerateRequest) -> None:
-        self.request = request
-        self.served = served
-        self.streams = False
-        self.headers: Mapping[str, str] = {}
-        self.keep_alive: KeepAlive | None = None
-
-    def frames(self, _event: Event) -> Iterable[bytes]:
-        return ()
-
-    def tail(self) -> Iterable[bytes]:
-        return ()
-
-    def failure(self, _error: DragomanError) -> Iterable[bytes]:
-        return ()
-
+class GenerateExchange(WholeExchange):
     def reply(self, completion: Completion) -> Reply:
         (choice,) = completion.ordered
-        return self.reply_for(choice)
-
-    @abstractmethod
-    def reply_for(self, choice: CompletedChoice) -> Reply: ...
-
-
-class GenerateExchange(WholeExchange):
-    def reply_for(self, choice: CompletedChoice) -> Reply:
         return python_reply({"results": [{"text": choice.text}]})
 
 
@@ -59,7 +29,8 @@ class ChatExchange(WholeExchange):
         super().__init__(served, request)
         self._body = body
 
-    def reply_for(self, choice: CompletedChoice) -> Reply:
+    def reply(self, completion: Completion) -> Reply:
+        (choice,) = completion.ordered
         turn = [self._body.asked, self._body.begun + choice.text]
         internal, visible = self._body.kept
         history = {"internal": [*internal, turn], "visible": [*visible, turn]}
@@ -67,8 +38,9 @@ class ChatExchange(WholeExchange):
 
 
 class LogitsExchange(WholeExchange):
-    def reply_for(self, choice: CompletedChoice) -> Reply:
+    def reply(self, completion: Completion) -> Reply:
         """Probabilities by token; control characters are told as Python writes them."""
+        (choice,) = completion.ordered
         top = choice.logprobs[0].top if choice.logprobs else ()
         return Reply(framing.to_json({_escaped(token.text): math.exp(token.logprob) for token in top}))
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adapters.axum import unknown_route, wrong_method
 from adapters.base import Call, Dialect, Reply
-from adapters.tgi.errors import error_reply, unknown_route, wrong_method
+from adapters.tgi.errors import error_reply
 from adapters.tgi.generate import compat, generate, generate_stream
 from adapters.tgi.openai import chat, completions
 from adapters.tgi.probes import chat_tokenize, health, info, models, tokenize

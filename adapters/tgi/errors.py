@@ -112,11 +112,3 @@ def _status(error: DragomanError) -> int:
             return 424
         case _:
             return error.status
-
-
-def unknown_route(_call: Call, _nearest: str | None) -> Reply:
-    return Reply(b"", 404, content_type="")
-
-
-def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:
-    return Reply(b"", 405, content_type="", headers={"Allow": ",".join(allowed)})
