@@ -1,8 +1,8 @@
 """Answers in the making, which other requests may look at and end: KoboldCpp's polled streaming and its abort, and
 text-generation-webui's stop.
 
-A client names its answers by a `genkey` of its own choice; the newest of a name is meant, and "" is a name like any
-other. Knows nothing of the wire.
+Who asks for an answer owns it, and may name it; the newest of a name is meant, and "" is a name like any other. Knows
+nothing of the wire.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
+from adapters.base import Call
 from backends.events import CompletedChoice, Completion, Event, EventStream, Finished, Started, Usage
 
 _MAX_REMEMBERED = 1000  # names
+
+Name: TypeAlias = tuple[str, str]
+"""The owner, and what it calls the answer."""
 
 
 class Generation:
@@ -93,26 +98,32 @@ class Generations:
     """Those of a whole gateway."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, Generation] = {}
+        self._by_name: dict[Name, Generation] = {}
         self.total = 0
         self.last: Generation | None = None
 
-    def begin(self, key: str, n: int, seed: int | None) -> Generation:
+    def begin(self, name: Name, n: int, seed: int | None) -> Generation:
         generation = Generation(n, seed)
-        self._by_key.pop(key, None)
-        self._by_key[key] = self.last = generation
+        self._by_name.pop(name, None)
+        self._by_name[name] = self.last = generation
         self.total += 1
-        if len(self._by_key) > _MAX_REMEMBERED:
-            del self._by_key[next(iter(self._by_key))]
+        if len(self._by_name) > _MAX_REMEMBERED:
+            del self._by_name[next(iter(self._by_name))]
         return generation
 
-    def find(self, key: str) -> Generation | None:
-        return self._by_key.get(key)
+    def find(self, name: Name) -> Generation | None:
+        return self._by_name.get(name)
 
-    def end_all(self) -> None:
-        for generation in self._by_key.values():
-            generation.end()
+    def end_all(self, owner: str) -> None:
+        for (whose, _), generation in self._by_name.items():
+            if whose == owner:
+                generation.end()
 
     @property
     def is_idle(self) -> bool:
-        return not any(generation.is_running for generation in self._by_key.values())
+        return not any(generation.is_running for generation in self._by_name.values())
+
+
+def owner_of(call: Call) -> str:
+    """Where clients have keys, one can't see or end another's answers; without keys all of them are one."""
+    return call.headers.get("Authorization", "")

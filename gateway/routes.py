@@ -84,7 +84,19 @@ def _tabby_agent(verb: str) -> Sign:
     return Header("user-agent", verb, part="tabby-agent", outweighs_persona=True)
 
 
-PREFIXES = ("", "/v1/v1", "/api/v1", "/openai/v1", "/v1/openai", "/v1beta/openai", "/openai", "/v0", "/ollama", "/v1")
+PREFIXES = (
+    "",
+    "/v1/v1",
+    "/api/v1",
+    "/api/v0",
+    "/openai/v1",
+    "/v1/openai",
+    "/v1beta/openai",
+    "/openai",
+    "/v0",
+    "/ollama",
+    "/v1",
+)
 """What clients write in front of a path, because a base URL is easily given with too much of a path or too little, or
 after another server's fashion (OpenRouter, Groq, DeepInfra, Gemini, Azure, Lemonade, Open WebUI). Where a path has no
 route as it is written, each of these is exchanged for `/v1`, then for nothing."""

@@ -13,7 +13,7 @@ from typing_extensions import assert_never
 
 from adapters import framing
 from adapters.base import Call, KeepAlive, Reply, Served
-from adapters.generations import Generations
+from adapters.generations import Generations, owner_of
 from adapters.kobold.body import GenerateBody
 from adapters.kobold.http import json_reply, python_json
 from backends.errors import DragomanError
@@ -136,7 +136,7 @@ class Generating:
         body = GenerateBody.parse(call)
         served = call.models.resolve(None)
         request = body.request(call.id, await _banned(call, served, body))
-        generation = self._generations.begin(body.genkey, request.n, request.sampling.seed)
+        generation = self._generations.begin((owner_of(call), body.genkey), request.n, request.sampling.seed)
         call.tap = generation.watch
         return GenerateExchange(served, request, streams=streams)
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from adapters.base import Call, Reply
 from adapters.body import Body
-from adapters.generations import Generations
+from adapters.generations import Generation, Generations, owner_of
 from adapters.kobold.generate import logprobs
 from adapters.kobold.http import json_reply
 from adapters.openai.messages import WireMessage, to_messages
@@ -128,22 +128,24 @@ class Watching:
         self._since = time.monotonic()
 
     async def check(self, call: Call) -> Reply:
-        generation = self._generations.find(_key(call))
+        generation = self._found(call)
         return json_reply({"results": [{"text": generation.text if generation else ""}]})
 
     async def abort(self, call: Call) -> Reply:
         """The values are strings. Where nothing is named there is always something to end."""
-        key = _key(call)
-        generation = self._generations.find(key)
+        generation = self._found(call)
         if generation is not None:
             generation.end()
-        told = "true" if generation is not None or not key else "false"
+        told = "true" if generation is not None or not _key(call) else "false"
         return json_reply({"success": told, "done": told})
 
     async def last_logprobs(self, call: Call) -> Reply:
-        generation = self._generations.find(_key(call))
+        generation = self._found(call)
         choice = generation.first if generation else None
         return json_reply({"logprobs": logprobs(choice.logprobs) if choice and choice.logprobs else None})
+
+    def _found(self, call: Call) -> Generation | None:
+        return self._generations.find((owner_of(call), _key(call)))
 
     async def perf(self, _call: Call) -> Reply:
         """Of the last answer. last_process and last_eval: milliseconds for each token."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapters import framing
 from adapters.base import Call, Reply, Served
-from adapters.generations import Generations
+from adapters.generations import Generations, owner_of
 from adapters.textgen.body import ChatBody, GenerateBody, LogitsBody
 from adapters.whole import WholeExchange
 from backends.events import Completion
@@ -73,13 +73,13 @@ class Generating:
         return LogitsExchange(call.models.resolve(None), body.request(call.id))
 
     def _watched(self, call: Call, request: GenerateRequest) -> GenerateRequest:
-        call.tap = self._generations.begin(call.id, request.n, request.sampling.seed).watch
+        call.tap = self._generations.begin((owner_of(call), call.id), request.n, request.sampling.seed).watch
         return request
 
-    async def stop_stream(self, _call: Call) -> Reply:
-        self._generations.end_all()
+    async def stop_stream(self, call: Call) -> Reply:
+        self._generations.end_all(owner_of(call))
         return python_reply({"results": "success"})
 
-    async def stop_generation(self, _call: Call) -> Reply:
-        self._generations.end_all()
+    async def stop_generation(self, call: Call) -> Reply:
+        self._generations.end_all(owner_of(call))
         return Reply(b'"OK"')

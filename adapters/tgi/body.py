@@ -34,11 +34,6 @@ class Limits:
 LIMITS = Limits()
 
 
-class SchemaValue(Fields):
-    json_schema: dict[str, Any] = Field(alias="schema")
-    name: str | None = None
-
-
 class Grammar(Fields):
     """value: a schema (or its text), an object around one, or a pattern."""
 
@@ -51,7 +46,7 @@ class Grammar(Fields):
             case "regex":
                 return Regex(str(self.value))
             case "json_schema":
-                return JsonSchema(self._with_properties(SchemaValue.model_validate(self.value).json_schema))
+                return JsonSchema(self._with_properties(isinstance(self.value, dict) and self.value.get("schema")))
             case "json" | "json_object":
                 return JsonSchema(self._with_properties(self._object()))
             case _:

@@ -88,7 +88,7 @@ async def test_an_answer_that_is_ended_is_what_there_is() -> None:
     generation = None
     while generation is None or generation.text != "Hello":
         await asyncio.sleep(0)
-        generation = generations.find("mine")
+        generation = generations.find(("", "mine"))
     checked = await answer(verbs["check"], call("POST", "/api/extra/generate/check", {"genkey": "mine"}))
     assert checked.json == {"results": [{"text": "Hello"}]}
     aborted = await answer(verbs["abort"], call("POST", "/api/extra/abort", {"genkey": "mine"}))
@@ -113,6 +113,16 @@ async def test_an_answer_that_has_not_begun_can_be_ended() -> None:
 async def test_names_do_not_pile_up() -> None:
     generations = Generations()
     for number in range(1001):
-        generations.begin(str(number), 1, None)
-    assert generations.find("0") is None
-    assert generations.find("1000") is not None
+        generations.begin(("", str(number)), 1, None)
+    assert generations.find(("", "0")) is None
+    assert generations.find(("", "1000")) is not None
+
+
+async def test_with_keys_nobody_sees_or_ends_anothers_answer() -> None:
+    generations = Generations()
+    verbs = make_dialect(generations).verbs
+    mine = {"Authorization": "Bearer mine"}
+    await answer(verbs["generate"], call("POST", "/api/v1/generate", {"prompt": "Hi"}, headers=mine))
+    for headers, text in ((mine, "Hello world"), ({"Authorization": "Bearer yours"}, "")):
+        seen = await answer(verbs["check"], call("GET", "/api/extra/generate/check", headers=headers))
+        assert seen.json == {"results": [{"text": text}]}

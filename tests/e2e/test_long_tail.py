@@ -48,3 +48,35 @@ def test_mistralai(dragoman: Gateway) -> None:
     assert got["last"] == [got["reason"], got["usage"]]
     assert got["reason"] in {"stop", "length"}
     assert got["too_long"] == 400
+
+
+def test_a_script_from_tenstorrents_lesson(dragoman: Gateway) -> None:
+    """What the lesson's own Python and curl examples send and read, to the port that it names, 8080's persona."""
+    answered = dragoman.ask(
+        "llamacpp",
+        "POST",
+        "/chat",
+        {"prompt": "What are you?", "max_tokens": 16, "temperature": 0.0},
+        {"Content-Type": "application/json"},
+    )
+    assert answered.status == 200
+    assert answered.json["prompt"] == "What are you?"
+    assert answered.json["response"].strip() == answered.json["response"] != ""
+    assert 0 < answered.json["tokens_generated"] <= 16
+    assert answered.json["time_seconds"] >= 0
+    assert answered.json["tokens_per_second"] > 0
+    assert dragoman.ask("llamacpp", "POST", "/chat", {}).json == {"error": "Missing 'prompt' in request body"}
+    assert dragoman.ask("llamacpp", "GET", "/health").status == 200
+
+
+def test_a_tabby_agent(dragoman: Gateway) -> None:
+    """What its extension asks on its way: health by GET, then by POST, a completion, and what became of it."""
+    agent = {"User-Agent": "Node.js/v20.1.0 tabby-agent/1.8.0 vscode/1.9", "Content-Type": "application/json"}
+    for method in ("GET", "POST"):
+        assert dragoman.ask("openai", method, "/v1/health", None, agent).json["model"] == "demo"
+    segments = {"prefix": "def add(a, b):\n    return ", "suffix": "\n"}
+    body = {"language": "python", "segments": segments, "temperature": 0}
+    completed = dragoman.ask("openai", "POST", "/v1/completions", body, agent).json
+    assert [set(completed), completed["choices"][0]["index"]] == [{"id", "choices", "mode"}, 0]
+    event = {"type": "view", "completion_id": completed["id"], "choice_index": 0}
+    assert dragoman.ask("openai", "POST", "/v1/events", event, agent).status == 200

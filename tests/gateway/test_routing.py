@@ -41,6 +41,16 @@ def test_a_base_url_with_too_much_or_too_little(prefix: str, rest: str, expected
     assert verb("POST", prefix + rest) in (expected if isinstance(expected, tuple) else (expected,))
 
 
+@pytest.mark.parametrize("prefix", ["/api/v0", "/api/v1", "/v0", "/v1"])
+def test_lemonades_four_prefixes(prefix: str) -> None:
+    """LM Studio has some of them too, with more in its answers than OpenAI's."""
+    assert verb("POST", f"{prefix}/chat/completions") in {"openai.chat", "lmstudio.chat"}
+    assert verb("GET", f"{prefix}/models") in {"openai.models", "lmstudio.models", "lmstudio.models_v1"}
+    assert verb("POST", f"{prefix}/responses") == "openai.responses"
+    assert verb("POST", f"{prefix}/rerank") == "llamacpp.rerank"
+    assert verb("GET", f"{prefix}/health") == "openai.health"
+
+
 @pytest.mark.parametrize("path", ["/v1/api/chat", "/ollama/api/chat", "/API/Chat//"])
 def test_ollamas_routes_behind_another_base(path: str) -> None:
     assert verb("POST", path) == "ollama.chat"
