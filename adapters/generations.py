@@ -15,7 +15,7 @@ from typing import TypeAlias
 from adapters.base import Call
 from backends.events import CompletedChoice, Completion, Event, EventStream, Finished, Started, Usage
 
-_MAX_REMEMBERED = 1000  # names
+_MAX_REMEMBERED = 256  # names
 
 Name: TypeAlias = tuple[str, str]
 """The owner, and what it calls the answer."""

@@ -104,6 +104,9 @@ class GenerateExchange:
 
     def _on_text(self, event: Text) -> Iterable[bytes]:
         """Tokens of one character that several make have no text, but for the last."""
+        if self._held is not None:  # what looked like a stop string was none
+            yield axum.event(self._held)
+            self._held = None
         self._text += event.text
         tokens = event.logprobs or tuple(_unrated(token_id) for token_id in event.token_ids or (0,))
         self._num_left -= len(event.token_ids)

@@ -77,6 +77,12 @@ async def test_the_token_that_ends_an_answer_carries_the_whole_text() -> None:
     assert (got[-1]["generated_text"], got[-1]["details"]["finish_reason"]) == ("aSTOP", "stop_sequence")
 
 
+async def test_what_only_looked_like_the_end_is_sent_in_its_place() -> None:
+    got = await events(Script(said("a", "b", "c")), stop=["b"])
+    assert [event["token"]["text"] for event in got[:-1]] == ["a", "b", "c"]
+    assert [event["index"] for event in got] == [1, 2, 3, 4]
+
+
 async def test_an_answer_that_the_model_ends_has_its_end_of_text_last() -> None:
     (*_, last) = await events(HELLO)
     assert last["token"]["special"]
