@@ -35,6 +35,7 @@ conformance: .venv/installed-dev  ## how exactly each dialect is spoken, as a ta
 
 bench: .venv/installed-dev  ## every measurement, as ratios
 	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.card
 	$(BIN)/python -m bench.runner
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.upstream

@@ -226,6 +226,7 @@ class EngineCore:
                 device_samplings(choices, self._runner.traits.sampling),
             )
         except Exception as error:
+            self._settle()  # what they have said already is told first
             self._fail(sequences, error)
             return None
         return _Flight(sequences, launched)

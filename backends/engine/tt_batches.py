@@ -75,8 +75,10 @@ def decode_batch(
 
 def _page_table(block_tables: Sequence[Ints], rows: Sequence[int], num_rows: int, width: int) -> Ints:
     table = np.full((num_rows, width), JUNK_BLOCK, np.int32)
-    for row, blocks in zip(rows, block_tables, strict=True):
-        table[row, : len(blocks)] = blocks[:width] + 1
+    lengths = np.array([len(blocks) for blocks in block_tables])
+    firsts = lengths.cumsum() - lengths
+    columns = np.arange(lengths.sum()) - firsts.repeat(lengths)
+    table[np.array(rows).repeat(lengths), columns] = np.concatenate(block_tables) + 1
     return table
 
 

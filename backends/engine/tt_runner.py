@@ -114,6 +114,7 @@ class TtRunner:
         self._kv_cache: list[Any] = []
         self._width = 0  # of a page table
         self._pace = Pace()
+        self._rest_until = 0.0  # monotonic
 
     # life
 
@@ -128,6 +129,21 @@ class TtRunner:
         self.traits = _traits(self._options, self._api)
         self._say("opening the device")
         self._mesh = Mesh(libraries.ttnn, self._options)
+        self._wait_patiently(libraries.ttnn)
+
+    def _wait_patiently(self, ttnn: Any) -> None:
+        """Prefills wait for the device inside of the Generator, by this function of the module."""
+        synchronize = ttnn.synchronize_device
+
+        def rest_and_synchronize(*args: Any, **options: Any) -> None:
+            self._rest()
+            synchronize(*args, **options)
+
+        ttnn.synchronize_device = rest_and_synchronize
+
+    def _rest(self) -> None:
+        """Lets others have the interpreter while the device can't be done anyway."""
+        time.sleep(max(0.0, self._rest_until - time.monotonic()))
 
     def allocate_kv(self, num_blocks: int, block_size: int) -> None:
         """The model with its cache, and everything compiled that a request may need."""
@@ -171,6 +187,7 @@ class TtRunner:
             if self._is_traced(name):
                 self._say(f"capturing {name}")
                 run(is_traced=True)
+        self._pace, self._rest_until = Pace(), 0.0  # these took longer than any to come
 
     def _warm_ups(self) -> Iterator[tuple[str, Callable[..., object]]]:
         """All of it writes into the junk block alone."""
@@ -220,6 +237,9 @@ class TtRunner:
         lib, _ = self._opened()
         tensor = lib.torch.from_numpy
         batch = prefill_batch(rows, self._width)
+        lengths = [PADDING.padded(len(row.tokens)) for row in rows]
+        began_at = time.monotonic()
+        self._rest_until = began_at + self._pace.rest_s(lengths)
         optional = {"enable_trace": is_traced, "warmup_prefill": False, "start_pos": batch.starts}
         logits = self._generator.prefill_forward_text(
             tensor(batch.tokens),
@@ -229,6 +249,7 @@ class TtRunner:
             empty_slots=batch.slots,
             **{name: value for name, value in optional.items() if name in self._api.prefill_takes},
         )
+        self._pace.note(lengths, time.monotonic() - began_at)
         return list(logits.numpy())
 
     def launch(
@@ -278,9 +299,11 @@ class TtRunner:
                 return {}
 
     def _read(self, output: Any, batch: DecodeBatch, is_sampled: bool, began_at: float) -> Decoded:
-        time.sleep(self._pace.rest_s(time.monotonic() - began_at))
+        kind = ["decode that samples" if is_sampled else "decode"]
+        self._rest_until = began_at + self._pace.rest_s(kind)
+        self._rest()
         found = self._to_host(output, is_sampled)
-        self._pace.note(time.monotonic() - began_at)
+        self._pace.note(kind, time.monotonic() - began_at)
         if is_sampled:
             return Decoded(tokens=found.numpy().reshape(-1)[batch.rows].astype(np.int32))
         return Decoded(logits=found.numpy()[batch.rows, -1])

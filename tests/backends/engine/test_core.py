@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from typing import Any
 
@@ -28,8 +29,10 @@ from backends.engine.token_logprobs import PromptLogprobs
 from backends.errors import BackendFailed
 from backends.events import Event, Finished, Prefilled, Started, Text
 from backends.request import Sampling
+from tests.backends.engine.card_runner import CardRunner
 from tests.backends.engine.fake_runner import FakeRunner
 from tests.backends.engine.toy_tokenizers import byte_level
+from tests.fakes.card import fake_card
 
 BLOCK = 4
 TOKENIZER = byte_level(["<end>"], settings={"eos_token": "<end>"})
@@ -40,9 +43,9 @@ GREEDY = ResolvedSampling.of(Sampling(temperature=0), {})
 
 
 class Bench:
-    """An engine that is stepped by hand, and what it published."""
+    """An engine that is stepped by hand, and what it published. new_runner: of so many sequences."""
 
-    traits = Traits()
+    new_runner: Callable[[int], FakeRunner | CardRunner]
 
     def __init__(
         self,
@@ -52,12 +55,15 @@ class Bench:
         step_tokens: int = 64,
         publish_every_s: float = 0.0,
     ) -> None:
-        self.runner = FakeRunner(TOKENIZER.vocab_size, max_batch_size=max_batch_size)
-        self.runner.traits = self.traits
+        self.runner = self.new_runner(max_batch_size)
         self.runner.allocate_kv(num_blocks, BLOCK)
         self.runner.likes = {EOS: -100.0}
         self.scheduler = Scheduler(
-            BlockManager(num_blocks), block_size=BLOCK, max_batch_size=max_batch_size, step_tokens=step_tokens
+            BlockManager(num_blocks),
+            block_size=BLOCK,
+            max_batch_size=max_batch_size,
+            step_tokens=max(step_tokens, 8 * self.runner.traits.padding.smallest),
+            traits=self.runner.traits,
         )
         self.published: list[SequenceOf[Report]] = []
         self.broken: list[Exception] = []
@@ -97,10 +103,26 @@ class Bench:
         return next((report.error for report in self.reports_of(job) if report.error is not None), None)
 
 
-@pytest.fixture(params=[False, True], ids=["in-thread", "asynchronous"], autouse=True)
-def either_kind_of_runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of this holds whether or not the engine goes on while the device works."""
-    monkeypatch.setattr(Bench, "traits", Traits(is_asynchronous=request.param))
+KINDS = ["in-thread", "asynchronous", "card"]
+not_on_a_card = pytest.mark.parametrize("every_kind_of_runner", KINDS[:2], indirect=True)
+"""What a Generator doesn't give: embeddings, logits of a whole prompt, and chunks of any length."""
+
+
+@pytest.fixture(params=KINDS, autouse=True)
+def every_kind_of_runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All of this holds whether or not the engine goes on while a device works, and on a Tenstorrent card."""
+
+    def fake(_self: Bench, max_batch_size: int) -> FakeRunner:
+        runner = FakeRunner(TOKENIZER.vocab_size, max_batch_size=max_batch_size)
+        runner.traits = Traits(is_asynchronous=request.param == "asynchronous")
+        return runner
+
+    def on_a_card(_self: Bench, max_batch_size: int) -> CardRunner:
+        return CardRunner(card, TOKENIZER.vocab_size, 256, max_batch_size)
+
+    with fake_card() as card:
+        monkeypatch.setattr(Bench, "new_runner", on_a_card if request.param == "card" else fake, raising=False)
+        yield
 
 
 def choice(
@@ -321,6 +343,7 @@ def test_what_was_said_before_a_failure_is_told_with_it() -> None:
     assert report.error is not None
 
 
+@not_on_a_card
 def test_progress_through_a_long_prompt_is_told_chunk_by_chunk() -> None:
     bench = Bench(step_tokens=16)
     asked = job(range(40), max_tokens=1)
@@ -369,6 +392,7 @@ def test_a_deadline_ends_an_answer_with_length() -> None:
     assert len(generated(asked)) == 4
 
 
+@not_on_a_card
 def test_prompt_logprobs_come_with_the_start_of_every_choice() -> None:
     bench = Bench(step_tokens=8)
     prompt = [*range(12)]
@@ -510,6 +534,7 @@ def test_logits_that_are_no_numbers_fail_the_request() -> None:
 # embeddings
 
 
+@not_on_a_card
 def test_embeddings_are_made_between_the_tokens_of_others_one_a_step() -> None:
     bench = Bench()
     bench.submit(job([1, 2], max_tokens=50))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 
 from backends.base import Backend, BackendState, ModelInfo, Slot
 from backends.engine.backend import EngineBackend, EngineOptions
-from backends.engine.runner import ModelRunner, Say
+from backends.engine.runner import ModelRunner, Say, Traits
 from backends.errors import BackendFailed, Busy, InvalidField, InvalidRequest, NotReady, PromptTooLong, Unsupported
 from backends.events import Completion, Event, Started, Text, fold
 from backends.request import (
@@ -29,8 +29,10 @@ from backends.request import (
     Sampling,
     TextPrompt,
 )
+from tests.backends.engine.card_runner import CardRunner
 from tests.backends.engine.fake_runner import FakeRunner
 from tests.backends.engine.toy_tokenizers import byte_level
+from tests.fakes.card import fake_card
 
 END = "<|im_end|>"
 TOKENIZER = byte_level(["<|im_start|>", END], settings={"eos_token": END})
@@ -52,11 +54,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Lab:
-    """An engine over a FakeRunner that writes letters."""
+    """An engine over a FakeRunner that writes letters. new_runner: of so many sequences."""
+
+    new_runner: Callable[[int], FakeRunner | CardRunner]
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.options = EngineOptions(folder, **{"max_batch_size": 8, "block_size": 4, **options})
-        self.runner = FakeRunner(TOKENIZER.vocab_size, max_batch_size=self.options.max_batch_size)
+        self.runner = self.new_runner(self.options.max_batch_size)
         self.runner.likes = dict.fromkeys(LETTERS, 100.0)
         self.backend = EngineBackend(self.options, self.load_runner)
 
@@ -65,6 +69,28 @@ class Lab:
 
     def answer_to(self, text: str, num_tokens: int) -> str:
         return TOKENIZER.decode(self.runner.answer_to(encode(text), num_tokens))
+
+
+KINDS = ["in-thread", "asynchronous", "card"]
+not_on_a_card = pytest.mark.parametrize("every_kind_of_runner", KINDS[:2], indirect=True)
+"""What a Generator doesn't give: embeddings, and chunks of any length."""
+
+
+@pytest.fixture(params=KINDS, autouse=True)
+def every_kind_of_runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All of this holds whether or not the engine goes on while a device works, and on a Tenstorrent card."""
+
+    def fake(_self: Lab, max_batch_size: int) -> FakeRunner:
+        runner = FakeRunner(TOKENIZER.vocab_size, max_batch_size=max_batch_size)
+        runner.traits = Traits(is_asynchronous=request.param == "asynchronous")
+        return runner
+
+    def on_a_card(_self: Lab, max_batch_size: int) -> CardRunner:
+        return CardRunner(card, TOKENIZER.vocab_size, 256, max_batch_size)
+
+    with fake_card() as card:
+        monkeypatch.setattr(Lab, "new_runner", on_a_card if request.param == "card" else fake, raising=False)
+        yield
 
 
 @pytest.fixture
@@ -98,8 +124,8 @@ async def complete(lab: Lab, request: GenerateRequest) -> Completion:
 
 
 async def settle(lab: Lab) -> None:
-    """Until the engine has heard and done everything so far: an embedding comes after all that was sent before it."""
-    await lab.backend.embed(["x"])
+    """Until the engine has heard and done everything so far: an answer comes after all that was sent before it."""
+    await complete(lab, ask("x", max_tokens=1, cache_prompt=False))
 
 
 # answering
@@ -194,6 +220,7 @@ async def test_echo_says_the_prompt_first(lab: Lab) -> None:
     assert all(len(choice.token_ids) == 8 for choice in completion.ordered)
 
 
+@not_on_a_card
 async def test_prompt_logprobs_and_top_logprobs(lab: Lab) -> None:
     completion = await complete(lab, ask("hello world", n=2, prompt_logprobs=1, top_logprobs=3, echo=True))
     for choice in completion.ordered:
@@ -378,8 +405,9 @@ async def test_a_step_that_hangs_is_reported_and_everyone_answered(folder: Path)
     lab = Lab(folder, step_deadline_s=0.05)
     async with running(lab):
         lab.runner.hold()
+        others = [lab.backend.embed(["c"])] if lab.runner.traits.embeds else []
         answers = await asyncio.gather(
-            complete(lab, ask("a")), complete(lab, ask("b")), lab.backend.embed(["c"]), return_exceptions=True
+            complete(lab, ask("a")), complete(lab, ask("b")), *others, return_exceptions=True
         )
         assert all(isinstance(answer, BackendFailed) for answer in answers)
         assert lab.backend.state is BackendState.FAILED
@@ -498,6 +526,7 @@ async def test_the_batch_is_no_larger_than_it_may_be(folder: Path) -> None:
         assert len(lab.backend.slots) == 2
 
 
+@not_on_a_card
 async def test_a_step_reads_no_more_tokens_than_it_may(folder: Path) -> None:
     async with running(Lab(folder, step_tokens=16)) as lab:
         await complete(lab, ask("a" * 60, max_tokens=1))
@@ -534,6 +563,7 @@ async def test_tokens_and_text(lab: Lab) -> None:
         await backend.token_bytes(99_999)
 
 
+@not_on_a_card
 async def test_embeddings_of_texts_and_ids(lab: Lab) -> None:
     embeddings = await lab.backend.embed(["abc", encode("abcd")])
     assert embeddings.num_tokens == (3, 4)
@@ -543,6 +573,7 @@ async def test_embeddings_of_texts_and_ids(lab: Lab) -> None:
         await lab.backend.embed(["a" * 257])
 
 
+@not_on_a_card
 async def test_the_model_says_what_it_can_do(lab: Lab) -> None:
     assert lab.backend.info.capabilities == {"completion", "embedding"}
     assert lab.backend.info.eos_token == END

@@ -129,9 +129,19 @@ def test_who_holds_the_device_is_found(tmp_path: Path) -> None:
 # pace
 
 
-def test_a_device_is_left_alone_for_most_of_the_time_that_it_took_last() -> None:
+def test_a_device_is_left_alone_for_most_of_the_least_time_that_it_took_lately() -> None:
     pace = Pace()
-    assert pace.rest_s(0.0) == 0.0
-    pace.note(0.05)
-    assert pace.rest_s(0.005) == pytest.approx(0.04)
-    assert pace.rest_s(0.06) == 0.0
+    assert pace.rest_s(["decode"]) == 0.0
+    for took_s in (0.05, 4.0, 0.06):  # one of them compiled something
+        pace.note(["decode"], took_s)
+    assert pace.rest_s(["decode"]) == pytest.approx(0.045)
+    for _ in range(4):
+        pace.note(["decode"], 0.08)
+    assert pace.rest_s(["decode"]) == pytest.approx(0.072)
+
+
+def test_work_one_after_the_other_takes_the_sum() -> None:
+    pace = Pace()
+    pace.note([128, 128], 0.2)
+    assert pace.rest_s([128, 128, 128]) == pytest.approx(0.27)
+    assert pace.rest_s([128, 1024]) == 0.0

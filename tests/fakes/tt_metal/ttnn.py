@@ -1,7 +1,7 @@
 """The little of ttnn that Dragoman and the Generator use: a machine of chips, meshes of them, and waiting.
 
 A chip works in the order of what it was given, beside the process; waiting for it holds the interpreter's lock, as it
-may on a card.
+does in ttnn: nothing in ttnn/cpp/ttnn-nanobind lets go of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import Enum
 from types import SimpleNamespace
 
 _LIBC = ctypes.PyDLL(None)  # calls hold the interpreter's lock
+_SPIN_S = 0.0005
 bfloat8_b = "bfloat8_b"
 
 
@@ -129,10 +130,16 @@ def close_mesh_device(mesh: MeshDevice) -> None:
 
 
 def wait_until(moment: float) -> None:
-    """With the interpreter's lock held."""
+    """With the interpreter's lock held; looks again and again at the end, as ttnn does all the time."""
     remaining_s = moment - time.monotonic()
-    if remaining_s > 0:
-        _LIBC.usleep(int(remaining_s * 1e6))
+    if remaining_s > _SPIN_S:
+        _LIBC.usleep(int((remaining_s - _SPIN_S) * 1e6))
+    while time.monotonic() < moment:
+        pass
+
+
+def synchronize_device(mesh: MeshDevice) -> None:
+    wait_until(mesh.chip.busy_until)
 
 
 def event_synchronize(event: float) -> None:

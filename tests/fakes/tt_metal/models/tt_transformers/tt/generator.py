@@ -87,7 +87,7 @@ class _Base:
             self._prefill_user(tokens.numpy()[i], page_table.numpy()[i], prompt_lens[i], slot, enable_trace, starts[i])
             for i, slot in enumerate(empty_slots)
         ]
-        ttnn.wait_until(self.mesh_device.chip.busy_until)
+        ttnn.synchronize_device(self.mesh_device)
         return torch.Tensor(np.stack(logits)[:, None].astype(np.float32))
 
     def _prefill_user(self, tokens: Ints, table: Ints, end: int, slot: int, enable_trace: bool, start: int) -> Floats:
@@ -161,8 +161,8 @@ class _Base:
         if self._keeps_inputs(table, enable_trace and is_sampled, must_copy):
             new_tokens, positions = self._device_tokens, self._device_positions
         self.decodes.append("tokens" if is_sampled else "logits")
+        ready_at = self.mesh_device.chip.work(self.mesh_device.chip.decode_s)  # what follows is the device's
         logits = self._run(new_tokens, positions, table)
-        ready_at = self.mesh_device.chip.work(self.mesh_device.chip.decode_s)
         values = self._sample(logits, sampling_params) if sampling_params is not None else logits
         if is_sampled:
             self._device_tokens = values.astype(np.int32)
@@ -197,12 +197,14 @@ class _Base:
         lists = (params.temperature, params.top_k, params.top_p)
         if not all(isinstance(each, list) and len(each) == len(logits) for each in lists):
             raise TypeError("sampling parameters must be lists, one value for each row")
-        chosen = np.zeros(len(logits), np.uint32)
+        chosen = logits.argmax(axis=1).astype(np.uint32)
         for row, (temperature, top_k, top_p) in enumerate(zip(*lists, strict=True)):
-            best = np.argsort(-logits[row], kind="stable")[: min(max(int(top_k), 1), 32)]
-            weights = np.exp((logits[row, best] - logits[row, best[0]]) / (temperature or 1.0)) if top_k > 1 else [1.0]
-            kept = np.cumsum(weights) / np.sum(weights) - np.array(weights) / np.sum(weights) < top_p
-            weights = np.where(kept, weights, 0.0)
+            if temperature == 0 or top_k == 1:
+                continue
+            best = np.argsort(-logits[row], kind="stable")[: min(int(top_k) if top_k > 0 else 32, 32)]
+            weights = np.exp((logits[row, best] - logits[row, best[0]]) / temperature)
+            weights /= weights.sum()
+            weights[np.cumsum(weights) - weights >= top_p] = 0.0
             chosen[row] = np.random.default_rng().choice(best, p=weights / weights.sum())
         return chosen
 
