@@ -120,6 +120,8 @@ class EngineCore:
 
     def step(self) -> None:
         self._admit()
+        if any(choice.is_over for sampled in self._held for choice in sampled.choices):
+            self._settle()  # they make room before others are scheduled
         plan = self.scheduler.schedule()
         ready = self._prefill_all(plan)
         if self._runner.traits.is_asynchronous:  # those whose prompt is done join the decode, and nobody waits for it
