@@ -13,7 +13,6 @@ import statistics
 import time
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from backends.engine.llama_config import read_config
 from backends.engine.model_info import read_model_info
 from backends.engine.numpy_runner import NumpyRunner
 from backends.engine.options import EngineOptions
-from backends.engine.runner import Decoded, Floats, Ints, Launched, PrefillRow, Traits
+from backends.engine.runner import Decoded, Floats, Ints, Launched, ModelRunner, PrefillRow, Say, Traits
 from backends.events import Finished, Text
 from backends.request import GenerateRequest, Sampling, TextPrompt
 from bench.sampler import language_like
@@ -49,9 +48,9 @@ class IdleRunner:
         self._logits = language_like(np.random.default_rng(0), max_batch_size, vocab_size)
 
     @classmethod
-    def load(cls, folder: Path, max_batch_size: int) -> tuple[IdleRunner, ModelInfo]:
-        info = read_model_info(folder)
-        return cls(read_config(folder).vocab_size, info.window, max_batch_size), info
+    def load(cls, options: EngineOptions, _say: Say) -> tuple[ModelRunner, ModelInfo]:
+        info = read_model_info(options.folder)
+        return cls(read_config(options.folder).vocab_size, info.window, options.max_batch_size), info
 
     def allocate_kv(self, num_blocks: int, block_size: int) -> None: ...
 

@@ -22,6 +22,9 @@ class SamplerRow:
     random numbers belong to the place in the answer: they are neither drawn nor moved on by sampling, only by accept.
     is_seeded: a client gave it. end_ids: tokens that may not come before min_tokens tokens did (with a number never
     reached: ignore EOS); a client may have named some that the model doesn't have.
+
+    may_end: may one of end_ids come next? edits_logits: does anything change its logits before a token is chosen? Both
+    are plain fields, because they are looked at for every sequence in every step.
     """
 
     def __init__(
@@ -50,18 +53,11 @@ class SamplerRow:
         self.num_generated = 0
         self._min_tokens = min_tokens if len(end_ids) else 0
         self._is_edited = not (self.bias is None and self.counts is None and self.dry is None)
+        self.may_end = self._min_tokens <= 0
+        self.edits_logits = self._is_edited or not self.may_end
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._draws: list[list[float]] = []
         self._draw_ahead()
-
-    @property
-    def may_end(self) -> bool:
-        return self.num_generated >= self._min_tokens
-
-    @property
-    def edits_logits(self) -> bool:
-        """Does anything change its logits before a token is chosen?"""
-        return self._is_edited or not self.may_end
 
     @property
     def uniform(self) -> float:
@@ -78,6 +74,8 @@ class SamplerRow:
         self.num_generated += 1
         if self.num_generated % NUM_DRAWS == 0:
             self._draw_ahead()
+        if self.num_generated == self._min_tokens:
+            self.may_end, self.edits_logits = True, self._is_edited
         if self.counts is not None:
             self.counts.accept(token_id)
         if self.dry is not None:

@@ -102,11 +102,8 @@ class Scheduler:
         num_before = sequence.num_computed
         sequence.num_computed += num_tokens
         sequence.is_prefilling = sequence.num_computed < sequence.num_tokens
-        if sequence.uses_cache:
-            self._remember(sequence, num_before // self.block_size, sequence.num_computed // self.block_size)
-
-    def _remember(self, sequence: Sequence, num_known: int, num_full: int) -> None:
-        if num_full > num_known:
+        num_known, num_full = num_before // self.block_size, sequence.num_computed // self.block_size
+        if num_full > num_known and sequence.uses_cache:
             hashes = sequence.block_hashes(num_full)
             for i in range(num_known, num_full):
                 self.blocks.remember(int(sequence.block_table[i]), hashes[i])
