@@ -229,8 +229,10 @@ def test_every_error_has_the_servers_shape(error: DragomanError, status: int, bo
 
 def test_a_wrong_method_is_an_unknown_route() -> None:
     asked: Call = call("PUT", "/v1/chat/completions")
-    for reply in (DIALECT.unknown_route(asked, "POST /completion"), DIALECT.wrong_method(asked, ["POST"])):
+    for reply in (DIALECT.unknown_route(asked, None), DIALECT.wrong_method(asked, ["POST"])):
         assert (reply.status, reply.body) == (404, recorded("put_v1_chat").body)
+    near = DIALECT.unknown_route(asked, "POST /completion")
+    assert orjson.loads(near.body)["error"]["message"] == "File Not Found: did you mean POST /completion?"
 
 
 def test_any_page_may_call() -> None:

@@ -136,8 +136,9 @@ async def test_a_prompt_that_is_too_long(verb: str, body: Any, message: str) -> 
 
 def test_unknown_routes_and_methods() -> None:
     made = call("GET", "/v1/nothing")
-    unknown = DIALECT.unknown_route(made, "POST /v1/completions")
+    unknown, near = DIALECT.unknown_route(made, None), DIALECT.unknown_route(made, "POST /v1/completions")
     assert (unknown.status, unknown.body) == (404, b'{"detail":"Not Found"}')
+    assert (near.status, near.body) == (404, b'{"detail":"Not Found: did you mean POST /v1/completions?"}')
     wrong = DIALECT.wrong_method(made, ["POST"])
     assert (wrong.status, wrong.body, wrong.headers["Allow"]) == (405, b'{"detail":"Method Not Allowed"}', "POST")
 

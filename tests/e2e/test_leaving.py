@@ -29,7 +29,7 @@ def wait_for(dragoman: Gateway, wanted: int) -> None:
 def test_a_client_that_leaves_frees_its_slot(dragoman: Gateway, stream: bool) -> None:
     body = json.dumps(ENDLESS | {"stream": stream}).encode()
     with socket.create_connection(dragoman.address("llamacpp"), timeout=30) as connection:
-        connection.sendall(b"POST /completion HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        connection.sendall(b"POST /completion HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         wait_for(dragoman, 1)
         if stream:
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
@@ -39,7 +39,7 @@ def test_a_client_that_leaves_frees_its_slot(dragoman: Gateway, stream: bool) ->
 def test_sixty_four_clients_that_leave_free_all(dragoman: Gateway) -> None:
     """More than there are slots: those that wait in the queue must go as well."""
     body = json.dumps(ENDLESS | {"stream": True}).encode()
-    request = b"POST /completion HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    request = b"POST /completion HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     connections = [socket.create_connection(dragoman.address("llamacpp"), timeout=30) for _ in range(64)]
     for connection in connections:
         connection.sendall(request)

@@ -235,7 +235,7 @@ def num_generated_for_a_client_that_leaves(gateway: Gateway, stream: bool) -> fl
     before = num_generated(path)
     asked = {"model": "vllm", "prompt": "x", "max_tokens": 1900, "ignore_eos": True, "stream": stream}
     body = json.dumps(asked).encode()
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     with socket.create_connection(gateway.address("openai"), timeout=30) as connection:
         connection.sendall(head + body)
         while num_generated(path) < before + 50:
