@@ -176,6 +176,7 @@ ROUTES: tuple[Route, ...] = (
     # Anthropic
     *_post("/v1/messages", verb="anthropic.messages",
            llamacpp="llamacpp.messages", ollama="ollama.messages_v1"),
+    *_post("/v1/complete", verb="anthropic.complete"),
     *_post("/v1/messages/count_tokens", verb="anthropic.count_tokens", llamacpp="llamacpp.count_tokens"),
     # llama-cpp-python
     *_post("/extras/tokenize", verb="llamacpp-python.tokenize"),

@@ -12,6 +12,7 @@ Where it differs from Anthropic on purpose:
 from __future__ import annotations
 
 from adapters.anthropic.body import MessagesBody, PromptBody
+from adapters.anthropic.complete import complete
 from adapters.anthropic.errors import error_reply, request_headers, unknown_route, wrong_method
 from adapters.anthropic.exchange import MessagesExchange
 from adapters.anthropic.models import model, models
@@ -41,7 +42,13 @@ async def count_tokens(call: Call) -> Reply:
 
 DIALECT = Dialect(
     name="anthropic",
-    verbs={"messages": messages, "count_tokens": count_tokens, "model": model, "models": models},
+    verbs={
+        "messages": messages,
+        "count_tokens": count_tokens,
+        "complete": complete,
+        "model": model,
+        "models": models,
+    },
     error=error_reply,
     unknown_route=unknown_route,
     wrong_method=wrong_method,

@@ -22,7 +22,7 @@ PYTHON_CLIENTS: Mapping[str, str] = {
     "openai": "openai==3.52.0",
     "ollama-0.1": "ollama==0.1.9",
     "ollama": "ollama==0.6.3",
-    "anthropic-0.3": "anthropic==0.3.11",
+    "anthropic-0.3": "anthropic==0.3.11 httpx<0.28",
     "anthropic": "anthropic==2.11.0",
     "llm": "llm==0.36",
     "text-generation": "text-generation==0.7.0",

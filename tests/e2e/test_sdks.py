@@ -61,9 +61,10 @@ def test_openai_beyond_plain_chats(dragoman: Gateway, client: str) -> None:
     }
 
 
+@pytest.mark.parametrize("client", ["openai-0.27", "openai-0.28"])
 @pytest.mark.parametrize("base", ["/v1", ""], ids=["with v1", "without v1"])
-def test_openai_of_2023(dragoman: Gateway, base: str) -> None:
-    got = understood("openai-0.28", "openai_028.py", dragoman.urls["openai"] + base)
+def test_openai_of_2023(dragoman: Gateway, base: str, client: str) -> None:
+    got = understood(client, "openai_028.py", dragoman.urls["openai"] + base)
     assert got["models"] == got["engines"] == ["demo"]
     assert got["chat"].strip()
     assert got["streamed"] == got["chat"]
