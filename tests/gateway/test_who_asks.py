@@ -89,11 +89,36 @@ def test_c8_c9_models() -> None:
         assert verb("GET", path, headers={"anthropic-version": "2023-06-01"}) == "anthropic.models"
 
 
+def test_c11_api_v1_by_what_follows() -> None:
+    kobolds = {"GET /api/v1/model": "model", "GET /api/v1/config/max_length": "max_length",
+               "GET /api/v1/info/version": "united_version", "POST /api/v1/generate": "generate"}  # fmt: skip
+    for route, expected in kobolds.items():
+        method, path = route.split()
+        assert verb(method, path) == f"kobold.{expected}"
+    for rest in ("chat/completions", "completions", "embeddings", "responses"):
+        assert verb("POST", f"/api/v1/{rest}") == f"openai.{rest.replace('chat/completions', 'chat')}"
+    assert verb("GET", "/api/v1/health") == "openai.health"
+
+
 def test_c14_ollamas_own_routes_are_ollamas() -> None:
     for path in ("/api/generate", "/api/chat"):
         assert verb("POST", path, persona="llamacpp", headers={"User-Agent": "GitHubCopilotChat/0.30"}) == (
             f"ollama.{path[5:]}"
         )
+
+
+def test_c17_rerank() -> None:
+    for path in ("/rerank", "/v1/rerank", "/reranking", "/v1/reranking"):
+        assert verb("POST", path, {"query": "a", "texts": ["b"]}) == "llamacpp.rerank"
+
+
+def test_c18_generate_and_the_root_are_tgis() -> None:
+    for path in ("/generate", "/"):
+        assert verb("POST", path, {"inputs": "a"}).partition(".")[0] == "tgi"
+
+
+def test_c22_messages_bare_or_not() -> None:
+    assert {verb("POST", path) for path in ("/v1/messages", "/messages", "/v1/v1/messages")} == {"anthropic.messages"}
 
 
 def test_c23_api_models_is_nobodys() -> None:
