@@ -95,7 +95,8 @@ class Handler:
             raise asyncio.CancelledError from None  # aiohttp would log a ConnectionError with its traceback
         finally:
             line.write()
-            self._clients.note(client, line.route, line.verb, now=call.received, status=line.status, error=line.error,
+            route = line.route or f"{call.method} {call.path}"
+            self._clients.note(client, route, line.verb, now=call.received, status=line.status, error=line.error,
                                ignored=call.ignored)  # fmt: skip
 
     async def _answer(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:

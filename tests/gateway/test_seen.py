@@ -43,6 +43,13 @@ async def test_a_client_is_seen_with_its_dialects_routes_errors_and_ignored_fiel
     assert count == 1
 
 
+async def test_a_wrong_method_is_an_error_that_names_it(connect: Connect) -> None:
+    client = await connect(ScriptedBackend())
+    await client.get("/v1/completions")
+    (somebody,) = await seen(client)
+    assert somebody["errors"] == {"405 GET /v1/completions": 1}
+
+
 @pytest.mark.parametrize("persona", ["openai", "llamacpp", "llamacpp-python", "ollama", "anthropic", "tgi"])
 async def test_an_unknown_route_is_a_lead(connect: Connect, log_lines: LogLines, persona: str) -> None:
     client = await connect(ScriptedBackend(), persona)
