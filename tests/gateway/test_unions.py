@@ -44,13 +44,21 @@ async def test_c8_codex_and_anthropic_get_their_own(connect: Connect) -> None:
     assert {"data", "has_more", "first_id", "last_id"} <= theirs.keys()
 
 
-@pytest.mark.parametrize("persona", sorted({*EVERYBODY} - {"tgi"}))
+@pytest.mark.parametrize("persona", sorted({*EVERYBODY} - {"tgi", "tabby"}))
 async def test_c10_health_is_json_with_a_status(connect: Connect, persona: str) -> None:
     client = await connect(ScriptedBackend(), persona)
     for path in ("/health", "/v1/health"):
         answer = await client.get(path)
         assert answer.status == 200
         assert "status" in await answer.json()
+
+
+@pytest.mark.parametrize("persona", EVERYBODY)
+async def test_c11_models_under_api_v1_are_lm_studios_and_openais(connect: Connect, persona: str) -> None:
+    client = await connect(ScriptedBackend(), persona)
+    listed = await (await client.get("/api/v1/models")).json()
+    assert [model["key"] for model in listed["models"]] == ["demo"]
+    assert [model["id"] for model in listed["data"]] == ["demo"]
 
 
 @pytest.mark.parametrize("persona", EVERYBODY)

@@ -44,6 +44,18 @@ def test_a_body_that_is_no_object_has_no_keys() -> None:
         assert verb("POST", "/completions", body) == "llamacpp.completion"
 
 
+def test_c1_completions_is_tabbys_for_code_between_segments() -> None:
+    between = {"language": "python", "segments": {"prefix": "a", "suffix": "b"}}
+    raw = {"language": "python", "debug_options": {"raw_prompt": "a"}}
+    for persona in ("openai", "llamacpp", "ollama", "tabby"):
+        for body in (between, raw):
+            assert verb("POST", "/v1/completions", body, persona=persona) == "tabby.completions"
+    assert verb("POST", "/v1/completions", between | {"prompt": "a"}) == "openai.completions"
+    native = {"prompt": "a", "n_predict": 8, "cache_prompt": True}
+    assert verb("POST", "/v1/completions", native) == "openai.completions"
+    assert verb("POST", "/v1/completions", native, persona="llamacpp") == "llamacpp.completions"
+
+
 def test_c2_completions_is_native_but_for_openais_clients() -> None:
     fauxpilot = {"model": "fastertransformer", "prompt": "x", "max_tokens": 8, "stop": []}
     assert verb("POST", "/completions", fauxpilot) == "llamacpp.bilingual"
@@ -100,6 +112,23 @@ def test_c11_api_v1_by_what_follows() -> None:
     assert verb("GET", "/api/v1/health") == "openai.health"
 
 
+def test_c12_generate_by_the_name_of_its_length() -> None:
+    for persona in ("openai", "kobold"):
+        assert verb("POST", "/api/v1/generate", {"prompt": "a", "max_length": 8}, persona=persona) == "kobold.generate"
+        assert verb("POST", "/api/v1/generate", {"prompt": "a", "max_new_tokens": 8}, persona=persona) == (
+            "textgen.generate"
+        )
+    assert verb("POST", "/api/v1/generate", {"prompt": "a"}) == "kobold.generate"
+    assert verb("POST", "/api/v1/generate", {"prompt": "a"}, persona="textgen") == "textgen.generate"
+
+
+def test_c11_c13_lm_studios_two_apis() -> None:
+    assert verb("POST", "/api/v0/chat/completions") == "lmstudio.chat"
+    assert verb("GET", "/api/v1/models") == "lmstudio.models_v1"
+    assert verb("POST", "/api/v1/chat", {"model": "x", "input": "Hi"}) == "lmstudio.chat_v1"
+    assert verb("POST", "/api/v1/chat", {"user_input": "Hi", "history": {}}) == "textgen.chat"
+
+
 def test_c14_ollamas_own_routes_are_ollamas() -> None:
     for path in ("/api/generate", "/api/chat"):
         assert verb("POST", path, persona="llamacpp", headers={"User-Agent": "GitHubCopilotChat/0.30"}) == (
@@ -115,6 +144,15 @@ def test_c17_rerank() -> None:
 def test_c18_generate_and_the_root_are_tgis() -> None:
     for path in ("/generate", "/"):
         assert verb("POST", path, {"inputs": "a"}).partition(".")[0] == "tgi"
+
+
+def test_c10_c19_tabbys_agent_says_who_it_is() -> None:
+    agent = {"User-Agent": "Node.js/v20.11.0 tabby-agent/1.9.0 VSCode/1.90.0"}
+    for persona in ("openai", "llamacpp"):
+        assert verb("POST", "/v1/chat/completions", {"messages": []}, persona=persona, headers=agent) == "tabby.chat"
+        assert verb("GET", "/v1/health", persona=persona, headers=agent) == "tabby.health"
+        assert verb("POST", "/v1/health", persona=persona) == "tabby.health"
+        assert verb("GET", "/v1/health", persona=persona) == f"{persona}.health"
 
 
 def test_c22_messages_bare_or_not() -> None:
