@@ -142,7 +142,7 @@ async def crowd(card: Card, sampling: str, vocab_size: int, num_tokens: int) -> 
         begin = chip.work
 
         def noted(seconds: float) -> float:
-            done_at = begin(seconds)
+            done_at: float = begin(seconds)
             work.append((time.monotonic(), chip.gaps[-1]))
             return done_at
 
