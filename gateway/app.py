@@ -34,7 +34,7 @@ class Gateway:
         self._models = ModelRegistry.from_config(config)
         self._traffic = Traffic()
         self._clients = Clients()
-        control = Control(self._models, self._clients, self.reloader)
+        control = Control(self._models, self._traffic, self._clients, self.reloader)
         self._listeners = Listeners(self._handler, control, config.limits)
 
     @property
@@ -111,4 +111,4 @@ def build_app(persona: str, models: ModelRegistry, traffic: Traffic, config: Con
     """What answers on one listener of a gateway whose config stays as it is."""
     clients = Clients()
     handler = build_handler(Listener(port=0, persona=persona), models, traffic, clients, config)
-    return application(handler.handle, Control(models, clients))
+    return application(handler.handle, Control(models, traffic, clients))

@@ -205,6 +205,7 @@ class Limits(Options):
     max_stop_chars: int = Field(default=1000, ge=1)
     max_schema_chars: int = Field(default=1_000_000, ge=1)
     body_s: float = Field(default=60.0, gt=0)
+    headers_s: float = Field(default=10.0, gt=0)
     unread_s: float = Field(default=60.0, gt=0)
     idle_connection_s: float = Field(default=75.0, gt=0)
     client: Quota = Quota()

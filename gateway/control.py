@@ -8,6 +8,7 @@ the caller's address and the Host must be this machine's, and the Origin, where 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -15,12 +16,16 @@ from aiohttp import web
 
 from adapters.base import Served
 from adapters.framing import to_json
+from backends.base import BackendState
 from backends.errors import DragomanError, Forbidden, InvalidRequest, NotFound, UnknownModel
 from gateway.config import ConfigError
 from gateway.models import ModelRegistry
 from gateway.origins import host_name, is_loopback
+from gateway.queue import Ticket
 from gateway.reloader import Reloader
 from gateway.seen import Clients
+from gateway.series import CONTENT_TYPE, exposition
+from gateway.traffic import Traffic
 
 PREFIX = "/gateway"
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
@@ -29,13 +34,18 @@ Answer: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 class Control:
     """Answers on every listener. reloader: None where the config is in no file."""
 
-    def __init__(self, models: ModelRegistry, clients: Clients, reloader: Reloader | None = None) -> None:
+    def __init__(
+        self, models: ModelRegistry, traffic: Traffic, clients: Clients, reloader: Reloader | None = None
+    ) -> None:
         self._models = models
+        self._traffic = traffic
         self._clients = clients
         self._reloader = reloader
         self.routes: Mapping[tuple[str, str], Answer] = {
             ("POST", f"{PREFIX}/reload"): self._reload,
             ("GET", f"{PREFIX}/clients"): self._list_clients,
+            ("GET", f"{PREFIX}/queue"): self._queue,
+            ("GET", f"{PREFIX}/metrics"): self._metrics,
             ("GET", f"{PREFIX}/models"): self._list_models,
             ("GET", f"{PREFIX}/models/{{model:.+}}/log"): self._log,
         }
@@ -56,6 +66,33 @@ class Control:
             return reply(dataclasses.asdict(await self._reloader.reload()))
         except ConfigError as error:
             raise InvalidRequest(str(error)) from None
+
+    async def _queue(self, _request: web.Request) -> web.Response:
+        """Everybody who waits or is being answered, in the order in which they came."""
+        tickets = self._traffic.queue.tickets
+        return reply({"requests": [self._told(ticket) for ticket in tickets]})
+
+    def _told(self, ticket: Ticket) -> dict[str, Any]:
+        served = self._models.find(ticket.model)
+        standing = self._traffic.queue.standing(ticket, lambda: len(served.backend.slots) if served else 0)
+        is_loading = served is not None and served.backend.state is BackendState.STARTING
+        return {
+            "id": ticket.request_id,
+            "client": ticket.client,
+            "model": ticket.model,
+            "route": ticket.route,
+            "intent": ticket.intent.name.lower(),
+            "state": "working" if ticket.began is not None else "loading" if is_loading else "waiting",
+            "position": standing.position,
+            "estimate_s": standing.estimate_s,
+            "since_s": round(time.monotonic() - ticket.entered, 3),
+            "tokens": ticket.num_tokens,
+            "others_share": round(self._traffic.queue.others_share(ticket), 3),
+        }
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        text = exposition(self._traffic, (served.name for served in self._models.all()))
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _list_clients(self, _request: web.Request) -> web.Response:
         """The most recent first."""

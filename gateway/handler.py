@@ -10,15 +10,14 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from aiohttp import web
 
 from adapters.base import Call, Dialect, Exchange, Reply
 from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
-from backends.events import Completion, EventStream
-from backends.request import GenerateRequest
+from backends.events import Completion, Event, EventStream
 from gateway.allowance import ClientModels, bound_length, quota_of
 from gateway.body import read_body
 from gateway.bounds import check_images, check_request
@@ -29,7 +28,8 @@ from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine
 from gateway.models import ModelRegistry
 from gateway.origins import OriginPolicy
-from gateway.responses import common_headers, refuse, respond
+from gateway.queue import Ticket
+from gateway.responses import common_headers, refuse, respond, told
 from gateway.routes import Route
 from gateway.routing import Match, RouteTable, Unknown, WrongMethod
 from gateway.seen import Clients, mapping
@@ -83,18 +83,21 @@ class Handler:
             query=request.query,
             headers=request.headers,
             received=time.time(),
-            totals=self._traffic.counter.totals,
+            totals=self._traffic.totals,
         )
         line = RequestLine(call, str(client), self._log_prompts)
         try:
             response = await self._answer(request, call, client, line)
             line.status = response.status
+            if not response.prepared:
+                response.headers.update(told(line))
             return response
         except (ConnectionError, asyncio.CancelledError):
-            line.status, line.error = 499, "the client left"
+            line.status, line.error = 499, line.error or "the client left"
             raise asyncio.CancelledError from None  # aiohttp would log a ConnectionError with its traceback
         finally:
             line.write()
+            self._traffic.counter.answers[line.verb.partition(".")[0], line.status] += 1
             route = line.route or f"{call.method} {call.path}"
             self._clients.note(client, route, line.verb, now=call.received, status=line.status, error=line.error,
                                ignored=call.ignored)  # fmt: skip
@@ -176,43 +179,78 @@ class Handler:
         self, exchange: Exchange, dialect: Dialect, request: web.Request, call: Call, line: RequestLine
     ) -> web.StreamResponse:
         line.model, line.streamed = exchange.served.name, exchange.streams
-        when_left = self._models.when_left(exchange.served)
-        async with (
-            call.models.acquire(exchange.served) as backend,
-            contextlib.aclosing(
-                # closing leaves the generation: it ends, unless others read it
-                self._watched(
-                    _tapped(call, self._traffic.generations.read(backend, exchange.request, when_left, line)),
-                    exchange.request,
-                    line,
-                )
-            ) as events,
-        ):
-            first = await anext(events)  # an error before this is a plain answer with a status of its own
-            call.ignored += exchange.request.ignored
-            if exchange.streams:
-                # the headers go out before the first token: some clients wait 20 s for them and no longer
-                headers = {**common_headers(dialect, call), **exchange.headers, "Content-Type": exchange.content_type}
-                response = web.StreamResponse(headers=headers)
-                await response.prepare(request)
-                await stream(response, exchange, first, events, line)
-                return response
-            completion = Completion(exchange.request.n)
-            for event in first:
-                completion.add(event)
-            async for batch in events:
-                for event in batch:
-                    completion.add(event)
-            return respond(exchange.reply(completion), dialect, call)
+        line.parsed()
+        queue = self._traffic.queue
+        with queue.ticket(exchange.request, exchange.served.name, line.route) as ticket:
+            try:
+                async with contextlib.aclosing(self._events(exchange, call, ticket, line)) as events:
+                    if exchange.streams:
+                        return await self._stream(exchange, dialect, request, call, events, line)
+                    completion = Completion(exchange.request.n)
+                    async for batch in events:
+                        for event in batch:
+                            completion.add(event)
+                    call.ignored += exchange.request.ignored
+                    return respond(exchange.reply(completion), dialect, call)
+            finally:
+                line.others_share = queue.others_share(ticket)
 
-    async def _watched(self, events: EventStream, asked: GenerateRequest, line: RequestLine) -> EventStream:
-        """The same events, noted for the log, and on the client's account."""
-        async with contextlib.aclosing(events):
-            async for batch in events:
-                for event in batch:
-                    line.observe(event)
-                    self._traffic.allowances.observe(asked.client, event)
-                yield batch
+    async def _stream(
+        self,
+        exchange: Exchange,
+        dialect: Dialect,
+        request: web.Request,
+        call: Call,
+        events: EventStream,
+        line: RequestLine,
+    ) -> web.StreamResponse:
+        """The headers go out before the first token, and when it is long in coming, before it is sure that there will
+        be one: some clients wait 20 s for them and no longer."""
+        first = asyncio.ensure_future(anext(events))
+        try:
+            await asyncio.wait([first], timeout=self._limits.headers_s)
+            if first.done():
+                first.result()  # an error before this is a plain answer with a status of its own
+            call.ignored += exchange.request.ignored
+            headers = {**common_headers(dialect, call), **exchange.headers, **told(line),
+                       "Content-Type": exchange.content_type}  # fmt: skip
+            response = web.StreamResponse(headers=headers)
+            await response.prepare(request)
+            rest = _after(first, events)
+            await stream(request, response, exchange, rest, line, unread_s=self._limits.unread_s)
+            return response
+        finally:
+            await _cancelled(first)
+
+    async def _events(self, exchange: Exchange, call: Call, ticket: Ticket, line: RequestLine) -> EventStream:
+        """All of an answer's, once its model is loaded. Noted for the log, in the queue and on the client's account.
+        Closing leaves the generation: it ends, unless others read it."""
+        asked, served, traffic = exchange.request, exchange.served, self._traffic
+        line.standing = traffic.queue.standing(ticket, lambda: len(served.backend.slots))
+        async with call.models.acquire(served) as backend:
+            line.loaded()
+            generation = traffic.generations.read(backend, asked, self._models.when_left(served), line)
+            async with contextlib.aclosing(_tapped(call, generation)) as events:
+                async for batch in events:
+                    for event in batch:
+                        line.observe(event)
+                        traffic.queue.observe(ticket, event)
+                        traffic.allowances.observe(asked.client, event)
+                    yield batch
+
+
+async def _after(first: asyncio.Future[Sequence[Event]], events: EventStream) -> EventStream:
+    yield await first
+    async for batch in events:
+        yield batch
+
+
+async def _cancelled(task: asyncio.Future[Sequence[Event]]) -> None:
+    """Ended, whatever came of it; before that, what it reads from can't be closed."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 def _tapped(call: Call, events: EventStream) -> EventStream:

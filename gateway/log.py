@@ -14,6 +14,7 @@ from structlog.typing import Processor
 from adapters.base import Call
 from backends.events import Event, Finished, Started
 from gateway.intent import Verdict
+from gateway.queue import Standing
 
 logger = structlog.get_logger()
 
@@ -52,6 +53,11 @@ class RequestLine:
         self.verdict: Verdict | None = None
         self.shared_with = ""
         self.superseded_by = ""
+        self.unread_s = 0.0  # spent on sending: next to nothing, unless the client reads slowly
+        self.others_share = 0.0
+        self.standing = Standing(0, 0.0)
+        self._parse_s = 0.0
+        self._load_s = 0.0
         self.id = call.id
         self._call = call
         self._client = client
@@ -59,6 +65,25 @@ class RequestLine:
         self._prompt_texts: list[str] = []
         self._ends: list[Finished] = []
         self._began = time.monotonic()
+
+    def parsed(self) -> None:
+        """Until now it was read and understood."""
+        self._parse_s = time.monotonic() - self._began
+
+    def loaded(self) -> None:
+        """Until now it waited for a place of its client's, and for the model to be loaded."""
+        self._load_s = time.monotonic() - self._began - self._parse_s
+
+    def server_timing(self) -> str:
+        """What is known by now, in milliseconds. Source: W3C Server Timing."""
+        spent = {"parse": self._parse_s, "load": self._load_s}
+        if self._ends:
+            timings = [end.timings for end in self._ends]
+            spent["queue"] = max(each.queue_s for each in timings)
+            spent["prefill"] = max(each.prefill_s for each in timings)
+            spent["decode"] = max(each.decode_s for each in timings)
+        spent["total"] = time.monotonic() - self._began
+        return ", ".join(f"{name};dur={_ms(seconds)}" for name, seconds in spent.items())
 
     def observe(self, event: Event) -> None:
         match event:
@@ -105,6 +130,10 @@ class RequestLine:
             "queue_ms": _ms(max(end.timings.queue_s for end in ends)),
             "prefill_ms": _ms(max(end.timings.prefill_s for end in ends)),
             "decode_ms": _ms(max(end.timings.decode_s for end in ends)),
+            "parse_ms": _ms(self._parse_s),
+            "load_ms": _ms(self._load_s),
+            "unread_ms": _ms(self.unread_s),
+            "others_share": round(self.others_share, 3),
         }
 
 

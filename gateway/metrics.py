@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 
 from adapters.base import Totals
@@ -13,6 +14,7 @@ class Counter:
 
     def __init__(self) -> None:
         self.totals = Totals(since=time.time())
+        self.answers: collections.Counter[tuple[str, int]] = collections.Counter()  # by dialect and status
 
     def observe(self, event: Event) -> None:
         if not isinstance(event, Finished):

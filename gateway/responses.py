@@ -8,6 +8,7 @@ from aiohttp import web
 
 from adapters.base import Call, Dialect, Reply
 from backends.errors import DragomanError
+from gateway.log import RequestLine
 
 _MAX_IGNORED = 1000  # characters
 
@@ -31,6 +32,16 @@ def common_headers(dialect: Dialect, call: Call) -> dict[str, str]:
     headers = {"X-Request-Id": call.id, **dialect.headers, **dialect.cors(call.origin)}
     if call.ignored:
         headers["X-Dragoman-Ignored"] = _printable(call.ignored)
+    return headers
+
+
+def told(line: RequestLine) -> dict[str, str]:
+    """Why it took so long, as far as it is known by now, and where a request that waits for others stands."""
+    headers = {"Server-Timing": line.server_timing()}
+    if line.model:
+        standing = line.standing
+        estimate = "" if standing.estimate_s is None else f";estimate={standing.estimate_s:.1f}"
+        headers["X-Dragoman-Queue"] = f"position={standing.position}{estimate}"
     return headers
 
 

@@ -1,39 +1,47 @@
-"""Events to a socket, as they come. One frame is one HTTP chunk; a client that leaves ends the generation."""
+"""Events to a socket, as they come. One frame is one HTTP chunk; a client that leaves ends the generation, and one that
+doesn't read is made to leave."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 
 import structlog
 from aiohttp import web
 
 from adapters.base import Exchange, KeepAlive
 from backends.errors import DragomanError
-from backends.events import Event, EventStream
+from backends.events import EventStream
 from gateway.log import RequestLine
 
 log = structlog.get_logger()
 
+_LOOKS_PER_DEADLINE = 4
+
 
 async def stream(
-    response: web.StreamResponse, exchange: Exchange, first: Sequence[Event], events: EventStream, line: RequestLine
+    request: web.Request,
+    response: web.StreamResponse,
+    exchange: Exchange,
+    events: EventStream,
+    line: RequestLine,
+    *,
+    unread_s: float,
 ) -> None:
-    """Sends everything, `first` included. An error is told in the stream, and nothing follows it."""
-    writer = _Writer(response)
-    async with writer.kept_alive(exchange.keep_alive):
-        await _send_answer(writer, exchange, first, events, line)
+    """Sends everything. An error is told in the stream, and nothing follows it. unread_s: who reads nothing for so long
+    is dropped."""
+    writer = _Writer(request, response, line, unread_s)
+    async with writer.watched(exchange.keep_alive):
+        await _send_answer(writer, exchange, events, line)
     await response.write_eof()
 
 
-async def _send_answer(
-    writer: _Writer, exchange: Exchange, first: Sequence[Event], events: EventStream, line: RequestLine
-) -> None:
+async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream, line: RequestLine) -> None:
     try:
-        await _send_events(writer, exchange, first)
         async for batch in events:
-            await _send_events(writer, exchange, batch)
+            for event in batch:
+                await writer.send(exchange.frames(event))
         await writer.send(exchange.tail())
     except (ConnectionError, asyncio.CancelledError):
         raise
@@ -46,31 +54,30 @@ async def _send_answer(
         await writer.send(exchange.failure(DragomanError(line.error)))
 
 
-async def _send_events(writer: _Writer, exchange: Exchange, events: Sequence[Event]) -> None:
-    for event in events:
-        await writer.send(exchange.frames(event))
-
-
 class _Writer:
-    """Writes frames, and knows when the last one went."""
+    """Writes frames, and knows when the last one went, and whether one is on its way."""
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, line: RequestLine, unread_s: float) -> None:
+        self._request = request
         self._response = response
+        self._line = line
+        self._unread_s = unread_s
         self._clock = asyncio.get_running_loop().time
         self._last_sent = self._clock()
+        self._writing_since: float | None = None
 
     async def send(self, frames: Iterable[bytes]) -> None:
         for frame in frames:
+            self._writing_since = began = self._clock()
             await self._response.write(frame)
             self._last_sent = self._clock()
+            self._line.unread_s += self._last_sent - began
+            self._writing_since = None
 
     @contextlib.asynccontextmanager
-    async def kept_alive(self, keep_alive: KeepAlive | None) -> AsyncIterator[None]:
+    async def watched(self, keep_alive: KeepAlive | None) -> AsyncIterator[None]:
         """One task a stream rather than a timer an event: a timer costs more than the event."""
-        if keep_alive is None:
-            yield
-            return
-        task = asyncio.create_task(self._break_silence(keep_alive))
+        task = asyncio.create_task(self._watch(keep_alive))
         try:
             yield
         finally:
@@ -78,10 +85,20 @@ class _Writer:
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await task
 
-    async def _break_silence(self, keep_alive: KeepAlive) -> None:
+    async def _watch(self, keep_alive: KeepAlive | None) -> None:
+        look_s = self._unread_s / _LOOKS_PER_DEADLINE
         while True:
-            left_s = self._last_sent + keep_alive.after_s - self._clock()
-            if left_s > 0:
-                await asyncio.sleep(left_s)
-            else:
+            silent_s = self._clock() - self._last_sent
+            if self._writing_since is not None:
+                if self._clock() - self._writing_since >= self._unread_s:
+                    self._drop()
+            elif keep_alive is not None and silent_s >= keep_alive.after_s:
                 await self.send((keep_alive.frame(),))
+                silent_s = 0.0
+            await asyncio.sleep(look_s if keep_alive is None else min(look_s, max(keep_alive.after_s - silent_s, 0.01)))
+
+    def _drop(self) -> None:
+        """What is still unsent is of no use: the connection is closed without waiting for it."""
+        self._line.error = f"the client read nothing for {self._unread_s:g} s"
+        if self._request.transport is not None:
+            self._request.transport.abort()

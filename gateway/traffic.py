@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from adapters.base import Totals
 from backends.request import GenerateRequest
 from gateway.allowance import Allowances
 from gateway.client import Client
@@ -13,6 +14,7 @@ from gateway.generations import Generations
 from gateway.intent import Verdict, intent_of
 from gateway.log import RequestLine
 from gateway.metrics import Counter
+from gateway.queue import Queue
 from gateway.rhythm import Rhythm
 
 
@@ -21,9 +23,16 @@ class Traffic:
 
     def __init__(self) -> None:
         self.counter = Counter()
+        self.queue = Queue()
         self.allowances = Allowances()
         self.generations = Generations(self.counter.observe)
         self._rhythm = Rhythm()
+
+    @property
+    def totals(self) -> Totals:
+        totals = self.counter.totals
+        totals.num_waiting = self.queue.num_waiting
+        return totals
 
     @contextlib.contextmanager
     def asking(
