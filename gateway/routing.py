@@ -76,7 +76,7 @@ class RouteTable:
         """Same method first: a POST that went astray was hardly meant to be a GET."""
         for methods in ({method}, {"GET", "POST"} - {method}):
             paths = [path for path, routes in self._static.items() if methods & routes.keys()]
-            near = difflib.get_close_matches(path, paths, n=1, cutoff=0.6)
+            near = difflib.get_close_matches(path, paths, n=1, cutoff=0.75)  # /nope is not nearly /info
             if near:
                 routes = self._static[near[0]]
                 return next(routes[method] for method in methods if method in routes)

@@ -13,7 +13,7 @@ from adapters.base import Call, Reply
 from adapters.framing import DONE
 from adapters.llamacpp.chat_body import read_chat, read_request
 from adapters.llamacpp.common import json_reply
-from adapters.llamacpp.errors import read_object
+from adapters.llamacpp.errors import read_keys
 from adapters.llamacpp.openai import Accent
 from adapters.llamacpp.request import Asked, resolve
 from adapters.llamacpp.timings import final_timings, progress
@@ -159,12 +159,12 @@ class LlamaChatExchange(Accent, ChatExchange):
 
 
 async def chat(call: Call) -> LlamaChatExchange:
-    body = read_object(call)
+    body = read_keys(call)
     return LlamaChatExchange(call, await read_request(call, body, resolve(call, body)))
 
 
 async def apply_template(call: Call) -> Reply:
-    body = read_object(call)
+    body = read_keys(call)
     served = resolve(call, body)
     prompt = read_chat(call, body, served).prompt
     async with call.models.acquire(served) as backend:

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from adapters.base import Call, Served
 from adapters.body import Body
-from adapters.llamacpp.errors import Refusal
+from adapters.llamacpp.conversation import check_messages, check_tools, parse_messages
+from adapters.llamacpp.errors import Refusal, wrong_type
+from adapters.llamacpp.fields import REASONING_FORMATS
 from adapters.llamacpp.request import Asked, read_fields, to_request
 from adapters.openai.messages import WireMessage, WireTool, to_messages, to_tools
 from backends.base import BackendState
-from backends.errors import InvalidField, MissingField, Unsupported
-from backends.request import ChatPrompt, Message, NamedTool, Tool, ToolChoice
+from backends.errors import InvalidField, MissingField
+from backends.request import ChatPrompt, NamedTool, Tool, ToolChoice
 
 _KNOWN = frozenset({
     "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "add_generation_prompt",
@@ -27,8 +27,6 @@ _KNOWN = frozenset({
     "thinking_budget_tokens", "top_logprobs",
 })  # fmt: skip
 """What is honoured beside the native fields."""
-
-_REASONING_FORMATS = frozenset({"none", "auto", "deepseek", "deepseek-legacy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,9 @@ class _Toolbox(Body):
 def read_chat(call: Call, body: Mapping[str, Any], served: Served) -> Chat:
     """Raises Refusal, or Unsupported for media."""
     native = _with_format(body)
-    _check_messages(body)
+    check_messages(body, has_vision=_may_see(served))
+    parse_messages(body["messages"])
     messages = to_messages(_read_conversation(call, body["messages"]).messages)
-    _check_images(messages, served)
     tools = _read_tools(call, body.get("tools"))
     choice = _tool_choice(body.get("tool_choice"), tools)
     continues = _continues_final(body)
@@ -92,7 +90,8 @@ def _with_format(body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("json_schema") is not None and body.get("grammar"):
         raise Refusal("Cannot use both json_schema and grammar", "server_error")
     wanted = body.get("response_format")
-    match wanted.get("type") if isinstance(wanted, dict) else None, wanted:
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    match kind if isinstance(kind, str) else None, wanted:
         case "json_object", {"schema": schema}:
             return dict(body) | {"json_schema": schema}
         case "json_object", _:
@@ -103,32 +102,13 @@ def _with_format(body: Mapping[str, Any]) -> dict[str, Any]:
             return dict(body) | {"json_schema": {}}
         case None | "" | "text", _:
             return dict(body)
-        case kind, _:
+        case _:
             raise Refusal(f'response_format type must be one of "text" or "json_object", but got: {kind}')
 
 
-def _check_messages(body: Mapping[str, Any]) -> None:
-    if "messages" not in body:
-        raise Refusal("'messages' is required")
-    if not isinstance(body["messages"], list):
-        raise Refusal("Expected 'messages' to be an array")
-    for message in body["messages"]:
-        _check_message(message if isinstance(message, dict) else {})
-
-
-def _check_message(message: Mapping[str, Any]) -> None:
-    if message.get("role") != "assistant" and "content" not in message:
-        raise Refusal("All non-assistant messages must contain 'content'")
-    if "content" not in message and "tool_calls" not in message:
-        raise Refusal("Assistant message must contain either 'content' or 'tool_calls'!")
-    if not isinstance(message.get("content"), str | list | None):
-        raise Refusal("Expected 'content' to be a string or an array")
-
-
-def _check_images(messages: tuple[Message, ...], served: Served) -> None:
-    is_ready = served.backend.state is BackendState.READY  # before that nobody knows what it can
-    if is_ready and "vision" not in served.info.capabilities and any(message.images for message in messages):
-        raise Unsupported("the model sees no images", feature="images", param="messages")
+def _may_see(served: Served) -> bool:
+    """Before a model is loaded nobody knows."""
+    return served.backend.state is not BackendState.READY or "vision" in served.info.capabilities
 
 
 def _read_conversation(call: Call, messages: list[Any]) -> _Conversation:
@@ -146,11 +126,7 @@ def _read_conversation(call: Call, messages: list[Any]) -> _Conversation:
 def _read_tools(call: Call, tools: object) -> tuple[Tool, ...]:
     if tools is None:
         return ()
-    if not isinstance(tools, list):
-        short, long = orjson.dumps(tools).decode(), orjson.dumps(tools, option=orjson.OPT_INDENT_2).decode()
-        raise Refusal(
-            f"Failed to parse tools: Expected 'tools' to be an array, got {short}; tools = {long}", "server_error"
-        )
+    check_tools(tools)
     try:
         return to_tools(_Toolbox.parse_object({"tools": tools}, call).tools)
     except (InvalidField, MissingField) as error:
@@ -188,7 +164,9 @@ def _continues_final(body: Mapping[str, Any]) -> bool:
 
 def _check_reasoning_format(body: Mapping[str, Any]) -> None:
     wanted = body.get("reasoning_format")
-    if wanted is not None and wanted not in _REASONING_FORMATS:
+    if wanted is not None and not isinstance(wanted, str):
+        raise wrong_type("string", wanted, "server_error")
+    if wanted is not None and wanted not in REASONING_FORMATS:
         raise Refusal(f"Unknown reasoning format: {wanted}", "server_error")
 
 

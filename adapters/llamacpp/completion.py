@@ -157,8 +157,6 @@ class CompletionExchange:
         choice = self._choices[event.index]
         if event.reason == "stop_string":  # the token that completes a stop string has an event with timings
             yield choice.partial("", choice.last_tokens, {"timings": final_timings(event)})
-        elif self.request.max_tokens == 0:  # llama-server samples one token even so; here the event is empty
-            yield choice.partial("", _NO_TOKEN)
         whole = self._final(choice.watch.started, event, choice.has_new_line, is_cut=choice.indent.is_reached)
         yield sse(self._projected(whole))
 

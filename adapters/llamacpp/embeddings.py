@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from adapters.base import Call, Reply, Served
 from adapters.llamacpp.common import json_reply
-from adapters.llamacpp.errors import Refusal, read_object, wrong_type
+from adapters.llamacpp.conversation import check_parts
+from adapters.llamacpp.errors import Refusal, read_keys, wrong_type
 from adapters.llamacpp.prompt import to_prompts
 from adapters.llamacpp.request import resolve
 from backends.base import Backend, Embeddings
@@ -41,7 +42,7 @@ async def rerank(_call: Call) -> Reply:
 
 
 async def _embed(call: Call, *, is_native: bool) -> Reply:
-    body = read_object(call)
+    body = read_keys(call)
     served = resolve(call, body)
     async with call.models.acquire(served) as backend:
         if "embedding" not in backend.info.capabilities:
@@ -92,10 +93,12 @@ async def _vectors(call: Call, served: Served, value: object) -> Embeddings:
     """The forms are those of a prompt; what is wrong with them is answered with 500 here."""
     if value == []:
         raise Refusal('"input" must not be empty')
+    value = [_joined(item) for item in value] if isinstance(value, list) else _joined(value)
     try:
-        prompts = to_prompts(value, served.info.vocab_size)
+        prompts = to_prompts(value, 0)
     except Refusal as refusal:
         raise Refusal(refusal.message, "server_error") from None
+    to_prompts(value, served.info.vocab_size)  # only now are ids looked at
     try:
         async with call.models.acquire(served) as backend:
             return await backend.embed([await _as_input(backend, prompt) for prompt in prompts])
@@ -105,6 +108,16 @@ async def _vectors(call: Call, served: Served, value: object) -> Embeddings:
             f"(current batch size: {error.window})",
             "server_error",
         ) from None
+
+
+def _joined(value: Any) -> Any:
+    """A content of parts, as a chat has it, is the text of its parts."""
+    if not isinstance(value, dict) or "content" not in value:
+        return value
+    if not isinstance(value["content"], list):
+        raise Refusal('"content" must be an array')
+    check_parts(value["content"], has_vision=False)
+    return "".join(part["text"] for part in value["content"] if isinstance(part.get("text"), str))
 
 
 async def _as_input(backend: Backend, prompt: TextPrompt) -> str | Sequence[int]:

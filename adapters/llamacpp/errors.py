@@ -7,6 +7,7 @@ tools/server/{server-common,server-http,server}.cpp.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -103,6 +104,12 @@ def read_object(call: Call) -> dict[str, Any]:
     return body
 
 
+def read_keys(call: Call) -> dict[str, Any]:
+    """The body where the server only asks which keys it has: what isn't an object has none. Raises MalformedBody."""
+    body = call.json()
+    return body if isinstance(body, dict) else {}
+
+
 def error_reply(error: DragomanError, _call: Call) -> Reply:
     """A Dialect's `error`."""
     match error:
@@ -143,12 +150,8 @@ def _kind_and_message(error: DragomanError) -> tuple[Kind, str]:
             )
         case Unsupported():
             return _unsupported(error)
-        case InvalidField() if error.param == "prompt" and isinstance(error.value, int):
-            return "invalid_request_error", "Prompt contains invalid tokens"
-        case InvalidField() if error.param == "grammar" and not isinstance(error, FieldTooLarge):
-            return "invalid_request_error", "Failed to initialize samplers: failed to parse grammar"
         case InvalidField():
-            return "invalid_request_error", f"Field '{error.param}': {error.reason}"
+            return "invalid_request_error", _invalid(error)
         case NotFound() if error.param is None:
             return "not_found_error", error.message
         case InvalidRequest() | NotFound() | TooLarge() | TooSlow():
@@ -160,6 +163,25 @@ def _kind_and_message(error: DragomanError) -> tuple[Kind, str]:
             return "unavailable_error", error.message
         case _:
             return "server_error", error.message
+
+
+def _invalid(error: InvalidField) -> str:
+    match error.param:
+        case "prompt" if isinstance(error.value, int):
+            return "Prompt contains invalid tokens"
+        case "json_schema" if not isinstance(error, FieldTooLarge):
+            return f"Field 'json_schema': {_schema_fault(error.reason)}"
+        case "grammar" if not isinstance(error, FieldTooLarge):
+            return "Failed to initialize samplers: failed to parse grammar"
+        case _:
+            return f"Field '{error.param}': {error.reason}"
+
+
+def _schema_fault(reason: str) -> str:
+    """reason: our own compiler's."""
+    kind = re.search(r"Invalid type: (\w+)", reason)
+    told = f"unrecognized type {kind[1]}" if kind else reason
+    return f'"json_schema": JSON schema conversion failed:\nJSON schema error at #: {told}'
 
 
 def _unsupported(error: Unsupported) -> tuple[Kind, str]:

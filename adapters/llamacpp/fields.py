@@ -7,26 +7,26 @@ tools/server/server-schema.cpp.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
-from adapters.llamacpp.errors import Refusal, wrong_type
+from adapters.llamacpp.errors import Refusal, missing_key, type_name, wrong_type
+from adapters.llamacpp.field_types import INT_MAX, T, check_limits, field, flag, number, single, text
 from backends.request import AnyJson, Gbnf, JsonSchema, OutputFormat
 
-INT_MAX = 2**31 - 1
 RANDOM_SEED = 2**32 - 1
 SAMPLERS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
 """In the order of llama.cpp's default chain."""
+REASONING_FORMATS = frozenset({"none", "auto", "deepseek", "deepseek-legacy"})
+SCHEMA_FAILED = '"json_schema": JSON schema conversion failed:\nJSON schema error at #: '
 BREAKERS = ("\n", ":", '"', "*")
 
-Limits: TypeAlias = tuple[float, float]
-T = TypeVar("T")
 
+_DRY_BASE = 1.75
 _INTEGER = re.compile("-?[0-9]+")
 _SAMPLER_LETTERS = {
     "d": "dry", "k": "top_k", "y": "typ_p", "p": "top_p", "s": "top_n_sigma", "m": "min_p", "t": "temperature",
@@ -35,50 +35,6 @@ _SAMPLER_LETTERS = {
 _SAMPLER_NAMES = {
     alias: name for name in _SAMPLER_LETTERS.values() for alias in (name, name.replace("_", "-"), name.replace("_", ""))
 } | {"nucleus": "top_p", "temp": "temperature", "typ": "typ_p"}
-
-
-def single(value: float) -> float:
-    """As a 32-bit float holds it: what the server stores and sends back."""
-    return ctypes.c_float(value).value
-
-
-def _number(default: T, *, hard: Limits | None = None, soft: Limits | None = None, also: Sequence[str] = ()) -> T:
-    """An int or a float, as the default is."""
-    to_type: Callable[[float], float] = int if isinstance(default, int) else single
-
-    def read(value: object) -> float:
-        if not isinstance(value, int | float):  # a bool is 0 or 1
-            raise wrong_type("number", value)
-        number = to_type(value)
-        return number if hard is None else check_limits(number, *hard)
-
-    def clamp(value: object) -> float:
-        least, most = soft or (-math.inf, math.inf)
-        return max(least, min(most, read(value)))
-
-    return _field(default, clamp if soft else read, also)
-
-
-def check_limits(value: float, least: float, most: float) -> float:
-    """Raises Refusal."""
-    if least <= value <= most:
-        return value
-    shown = [f"{number:f}" if isinstance(value, float) else str(number) for number in (least, most, value)]
-    raise Refusal(f"Value must be between {shown[0]} <= value <= {shown[1]}, but got {shown[2]}")
-
-
-def _flag(default: bool) -> bool:
-    def read(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise wrong_type("boolean", value)
-        return value
-
-    return _field(default, read)
-
-
-def _field(default: T, read: Callable[[Any], Any], also: Sequence[str] = ()) -> T:
-    value: T = dataclasses.field(default=default, metadata={"read": read, "also": tuple(also)})
-    return value
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
@@ -99,7 +55,7 @@ def _read_stop(value: object) -> tuple[str, ...]:
         case str():
             return (value,)
         case list():
-            return tuple(_text(item) for item in value if item not in (None, [], {}))
+            return tuple(text(item) for item in value if item not in (None, [], {}))
         case _:
             return ()
 
@@ -110,16 +66,10 @@ def _read_samplers(value: object) -> tuple[str, ...]:
         case str():
             return tuple(_SAMPLER_LETTERS[letter] for letter in value if letter in _SAMPLER_LETTERS)
         case list():
-            names = (_text(item).lower() for item in value)
+            names = (text(item).lower() for item in value)
             return tuple(_SAMPLER_NAMES[name] for name in names if name in _SAMPLER_NAMES)
         case _:
             return SAMPLERS
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise wrong_type("string", value)
-    return value
 
 
 def _read_logit_bias(value: object) -> tuple[tuple[int | str, float], ...]:
@@ -140,6 +90,45 @@ def _read_logit_bias(value: object) -> tuple[tuple[int | str, float], ...]:
     )
 
 
+def _read_dry_base(value: object) -> float:
+    """Below 1 it makes no sense, and the default holds."""
+    if not isinstance(value, int | float):
+        raise wrong_type("number", value)
+    return single(value) if value >= 1 else _DRY_BASE
+
+
+def _read_lora(value: object) -> tuple[tuple[int, float], ...]:
+    """Of adapters that don't exist; told back all the same."""
+    if not isinstance(value, list):
+        raise Refusal("Error: 'lora' must be an array of objects with 'id' and 'scale' fields")
+    entries = [entry if isinstance(entry, dict) else {} for entry in value]
+    return tuple((_or(entry.get("id"), -1), single(_or(entry.get("scale"), 0.0))) for entry in entries)
+
+
+def _or(value: object, default: T) -> T:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return type(default)(value) if is_number else default  # type: ignore[call-arg]
+
+
+def _read_reasoning_format(value: object) -> str:
+    if text(value) not in REASONING_FORMATS:
+        raise Refusal(f"Unknown reasoning format: {value}")
+    return text(value)
+
+
+def _check_triggers(value: object) -> None:
+    for trigger in value if isinstance(value, list) else [*value.values()] if isinstance(value, dict) else [value]:
+        if not isinstance(trigger, dict):
+            raise Refusal(f"[json.exception.type_error.304] cannot use at() with {type_name(trigger)}")
+        if "type" not in trigger:
+            raise missing_key("type")
+
+
+def _check_texts(value: object) -> None:
+    for item in value if isinstance(value, list) else [*value.values()] if isinstance(value, dict) else [value]:
+        text(item)
+
+
 def _read_include_usage(value: object) -> bool:
     return isinstance(value, dict) and value.get("include_usage") is True
 
@@ -150,10 +139,10 @@ def _read_output(body: Mapping[str, Any]) -> OutputFormat | None:
     match grammar, schema:
         case str(), _:
             return Gbnf(grammar) if grammar else None
-        case None, dict() | bool():
-            return JsonSchema(schema) if schema != {} else AnyJson()
+        case None, dict():
+            return JsonSchema(schema) if schema else AnyJson()
         case None, _ if schema is not None:
-            raise Refusal(f"Field 'json_schema': \"json_schema\": {wrong_type('object', schema).message}")
+            raise Refusal(f"Field 'json_schema': {SCHEMA_FAILED}schema must be an object")
         case _:
             return None
 
@@ -162,55 +151,67 @@ def _read_output(body: Mapping[str, Any]) -> OutputFormat | None:
 class Fields:
     """What was asked, with the server's defaults. Names and order are the server's."""
 
-    timings_per_token: bool = _flag(False)
-    stream: bool = _flag(False)
-    stream_options: bool = _field(False, _read_include_usage)
-    cache_prompt: bool = _flag(True)
-    return_tokens: bool = _flag(False)
-    return_progress: bool = _flag(False)
-    sse_ping_interval: int = _number(30, hard=(-1, INT_MAX))
-    n_predict: int = _number(-1, hard=(-1, INT_MAX), also=("max_completion_tokens", "max_tokens"))
-    n_indent: int = _number(0, hard=(0, INT_MAX))
-    n_keep: int = _number(0, hard=(-1, INT_MAX))
-    n_discard: int = _number(0, hard=(0, INT_MAX))
-    n_cmpl: int = _number(1, also=("n",))  # its upper limit is the number of slots
-    n_cache_reuse: int = _number(0, hard=(0, INT_MAX))
-    t_max_predict_ms: int = _number(-1, hard=(-1, 2**63 - 1))
-    response_fields: tuple[str, ...] = _field((), _read_texts)
-    top_k: int = _number(40, soft=(0, INT_MAX))
-    top_p: float = _number(0.95, soft=(0.0, 1.0))
-    min_p: float = _number(0.05, soft=(0.0, 1.0))
-    top_n_sigma: float = _number(-1.0)
-    xtc_probability: float = _number(0.0, soft=(0.0, 1.0))
-    xtc_threshold: float = _number(0.1, soft=(0.0, 1.0))
-    typical_p: float = _number(1.0)
-    temperature: float = _number(0.8, soft=(0.0, math.inf))
-    dynatemp_range: float = _number(0.0)
-    dynatemp_exponent: float = _number(1.0)
-    repeat_last_n: int = _number(64, hard=(-1, INT_MAX))  # -1, the whole context, was legal once and is still sent
-    repeat_penalty: float = _number(1.0)
-    frequency_penalty: float = _number(0.0)
-    presence_penalty: float = _number(0.0)
-    dry_multiplier: float = _number(0.0)
-    dry_base: float = _number(1.75)
-    dry_allowed_length: int = _number(2, hard=(0, INT_MAX))
-    dry_penalty_last_n: int = _number(64, hard=(-1, INT_MAX))
-    mirostat: int = _number(0, soft=(0, 2))
-    mirostat_tau: float = _number(5.0)
-    mirostat_eta: float = _number(0.1)
-    adaptive_target: float = _number(-1.0, soft=(-math.inf, 1.0))
-    adaptive_decay: float = _number(0.9, hard=(0.0, 0.99))
-    seed: int = _number(RANDOM_SEED)
-    n_probs: int = _number(0, also=("logprobs",))
-    min_keep: int = _number(0, hard=(0, INT_MAX))
-    backend_sampling: bool = _flag(False)
-    post_sampling_probs: bool = _flag(False)
-    dry_sequence_breakers: tuple[str, ...] = _field(BREAKERS, _read_breakers)
+    verbose: bool = flag(False)
+    timings_per_token: bool = flag(False)
+    stream: bool = flag(False)
+    stream_options: bool = field(False, _read_include_usage)
+    cache_prompt: bool = flag(True)
+    return_tokens: bool = flag(False)
+    return_progress: bool = flag(False)
+    sse_ping_interval: int = number(30, hard=(-1, INT_MAX))
+    n_predict: int = number(-1, hard=(-1, INT_MAX), also=("max_completion_tokens", "max_tokens"))
+    n_indent: int = number(0, hard=(0, INT_MAX))
+    n_keep: int = number(0, hard=(-1, INT_MAX))
+    n_discard: int = number(0, hard=(0, INT_MAX))
+    n_cmpl: int = number(1, also=("n",))  # its upper limit is the number of slots
+    n_cache_reuse: int = number(0, hard=(0, INT_MAX))
+    t_max_predict_ms: int = number(-1, hard=(-1, 2**63 - 1))
+    response_fields: tuple[str, ...] = field((), _read_texts)
+    top_k: int = number(40, soft=(0, INT_MAX))
+    top_p: float = number(0.95, soft=(0.0, 1.0))
+    min_p: float = number(0.05, soft=(0.0, 1.0))
+    top_n_sigma: float = number(-1.0)
+    xtc_probability: float = number(0.0, soft=(0.0, 1.0))
+    xtc_threshold: float = number(0.1, soft=(0.0, 1.0))
+    typical_p: float = number(1.0)
+    temperature: float = number(0.8, soft=(0.0, math.inf))
+    dynatemp_range: float = number(0.0)
+    dynatemp_exponent: float = number(1.0)
+    repeat_last_n: int = number(64, hard=(0, INT_MAX), once=-1)  # the whole context; it is still sent
+    repeat_penalty: float = number(1.0)
+    frequency_penalty: float = number(0.0)
+    presence_penalty: float = number(0.0)
+    dry_multiplier: float = number(0.0)
+    dry_base: float = field(_DRY_BASE, _read_dry_base)
+    dry_allowed_length: int = number(2, hard=(0, INT_MAX))
+    dry_penalty_last_n: int = number(64, hard=(0, INT_MAX), once=-1)
+    mirostat: int = number(0, soft=(0, 2))
+    mirostat_tau: float = number(5.0)
+    mirostat_eta: float = number(0.1)
+    adaptive_target: float = number(-1.0, soft=(-math.inf, 1.0))
+    adaptive_decay: float = number(0.9, hard=(0.0, 0.99))
+    seed: int = number(RANDOM_SEED)
+    n_probs: int = number(0, also=("logprobs",))
+    min_keep: int = number(0, hard=(0, INT_MAX))
+    backend_sampling: bool = flag(False)
+    post_sampling_probs: bool = flag(False)
+    dry_sequence_breakers: tuple[str, ...] = field(BREAKERS, _read_breakers)
+    lora: tuple[tuple[int, float], ...] = field((), _read_lora)
     output: OutputFormat | None = None  # `grammar`, else `json_schema`
-    logit_bias: tuple[tuple[int | str, float], ...] = _field((), _read_logit_bias)
-    ignore_eos: bool = _flag(False)
-    stop: tuple[str, ...] = _field((), _read_stop)
-    samplers: tuple[str, ...] = _field(SAMPLERS, _read_samplers)
+    grammar_lazy: bool = flag(False)
+    chat_format: int = number(0)
+    reasoning_format: str = field("deepseek", _read_reasoning_format)
+    generation_prompt: str = field("", text)
+    parse_tool_calls: bool = flag(True)
+    echo: bool = flag(False)
+    preserved_tokens: None = field(None, _check_texts)
+    grammar_triggers: None = field(None, _check_triggers)
+    reasoning_control: bool = flag(False)
+    reasoning_budget_tokens: int = number(-1, hard=(-1, INT_MAX))
+    logit_bias: tuple[tuple[int | str, float], ...] = field((), _read_logit_bias)
+    ignore_eos: bool = flag(False)
+    stop: tuple[str, ...] = field((), _read_stop)
+    samplers: tuple[str, ...] = field(SAMPLERS, _read_samplers)
 
     @classmethod
     def read(cls, body: Mapping[str, Any], *, num_slots: int) -> Fields:
@@ -239,7 +240,9 @@ def _present(body: Mapping[str, Any], attribute: dataclasses.Field[Any]) -> str 
 
 
 _WITHOUT_EFFECT = frozenset({
-    "adaptive_decay", "adaptive_target", "backend_sampling", "min_keep", "n_cache_reuse", "n_discard", "n_keep",
+    "adaptive_decay", "adaptive_target", "backend_sampling", "chat_format", "echo", "generation_prompt", "grammar_lazy",
+    "grammar_triggers", "lora", "min_keep", "n_cache_reuse", "n_discard", "n_keep", "parse_tool_calls",
+    "preserved_tokens", "reasoning_budget_tokens", "reasoning_control", "reasoning_format", "verbose",
 })  # fmt: skip
 HONOURED = frozenset(
     name

@@ -5,55 +5,64 @@ Source: llama.cpp tools/server/server-context.cpp (post_infill) and server-commo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from adapters.base import Call
 from adapters.llamacpp.completion import CompletionExchange
-from adapters.llamacpp.errors import Refusal, missing_key, read_object, wrong_type
+from adapters.llamacpp.errors import Refusal, missing_key, type_name, wrong_type
 from adapters.llamacpp.request import Asked, read_fields, resolve, to_request
 from backends.base import Backend
 from backends.errors import Unsupported
 from backends.request import InfillPrompt
 
 _KNOWN = frozenset({"input_prefix", "input_suffix", "input_extra", "prompt"})
+_BATCH = 2048  # tokens, by default; a quarter is for the suffix, the rest for the prefix
 _SENTINELS = 16  # tokens that no client's text stands for: sentinels and file separators, with some to spare
 
 
 async def infill(call: Call) -> CompletionExchange:
-    body = read_object(call)
+    body = _read(call)
     served = resolve(call, body)
     async with call.models.acquire(served) as backend:
         if "insert" not in backend.info.capabilities:
             raise Unsupported("the model can't fill in the middle", feature="infill")
         wanted = _read_prompt(body)
-        prompt = await _without_excess(wanted, backend)
-    if prompt != wanted:
-        call.ignored.append("input_extra")
+        prompt = await _without_excess(await _near_ends(wanted, backend), backend)
+    pairs = {"input_prefix": "prefix", "input_suffix": "suffix", "input_extra": "extra"}
+    call.ignored += [name for name, part in pairs.items() if getattr(prompt, part) != getattr(wanted, part)]
     fields = await read_fields(call, body, served, _KNOWN)
     return CompletionExchange(Asked(served, to_request(call, (prompt,), fields, served), fields))
 
 
+def _read(call: Call) -> dict[str, Any]:
+    body = call.json()
+    if not isinstance(body, dict | None):
+        kind = type_name(body)
+        raise Refusal(
+            f"[json.exception.type_error.305] cannot use operator[] with a string argument with {kind}", "server_error"
+        )
+    return body or {}
+
+
 def _read_prompt(body: dict[str, Any]) -> InfillPrompt:
+    """The server checks these, goes on all the same, and fails where one of the two sides is missing."""
     start = body.get("prompt")
-    if start is not None and not isinstance(start, str):
-        raise Refusal('"prompt" must be a string')
-    extra = _read_extra(body.get("input_extra"))
-    return InfillPrompt(_text(body, "input_prefix"), _text(body, "input_suffix"), extra, start or "")
+    extra = _read_extra(body["input_extra"]) if "input_extra" in body else ()
+    for key in ("input_suffix", "input_prefix"):
+        if key not in body:
+            raise missing_key(key, "server_error")
+    prefix, suffix = _text(body["input_prefix"]), _text(body["input_suffix"])
+    return InfillPrompt(prefix, suffix, extra, start if isinstance(start, str) else "")
 
 
-def _text(body: dict[str, Any], key: str) -> str:
-    """The server checks these two, goes on all the same, and fails."""
-    if key not in body:
-        raise missing_key(key, "server_error")
-    value = body[key]
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise wrong_type("string", value, "server_error")
     return value
 
 
 def _read_extra(value: object) -> tuple[tuple[str, str], ...]:
-    if value is None:
-        return ()
     if not isinstance(value, list):
         raise Refusal('"input_extra" must be an array of {"filename": string, "text": string}')
     return tuple(_read_chunk(chunk) for chunk in value)
@@ -67,6 +76,21 @@ def _read_chunk(chunk: object) -> tuple[str, str]:
     if not isinstance(name, str):
         raise Refusal('extra_context chunk\'s "filename" field must be a string')
     return name, text
+
+
+async def _near_ends(prompt: InfillPrompt, backend: Backend) -> InfillPrompt:
+    """What is far from the gap is left out: the server takes as much of both sides as goes into one batch."""
+    most = _BATCH // 4 - 2 - len(await backend.tokenize(prompt.start, add_special=False))
+    prefix = await _cut(prompt.prefix, slice(-3 * (_BATCH // 4), None), backend)
+    suffix = await _cut(prompt.suffix, slice(max(0, most)), backend)
+    return replace(prompt, prefix=prefix, suffix=suffix)
+
+
+async def _cut(text: str, kept: slice, backend: Backend) -> str:
+    if len(text.encode()) <= abs(kept.start or kept.stop):  # a token is a byte at least
+        return text
+    token_ids = await backend.tokenize(text, add_special=False)
+    return text if len(token_ids[kept]) == len(token_ids) else await backend.detokenize(token_ids[kept])
 
 
 async def _without_excess(prompt: InfillPrompt, backend: Backend) -> InfillPrompt:

@@ -16,7 +16,7 @@ from adapters.framing import named_sse
 from adapters.llamacpp.chat import count_tokens as count_chat_tokens
 from adapters.llamacpp.chat_body import read_request
 from adapters.llamacpp.common import json_reply
-from adapters.llamacpp.errors import error_object, read_object
+from adapters.llamacpp.errors import error_object, read_keys
 from adapters.llamacpp.messages_body import CONVERTED, to_chat_body
 from adapters.llamacpp.named import NamedEventExchange
 from adapters.llamacpp.request import resolve
@@ -150,7 +150,7 @@ def _input(call: CompletedCall) -> Any:
 
 
 async def messages(call: Call) -> LlamaMessagesExchange:
-    body = read_object(call)
+    body = read_keys(call)
     asked = await read_request(call, to_chat_body(body), resolve(call, body))
     call.ignored += [name for name in body if name not in CONVERTED]
     return LlamaMessagesExchange(call, asked)
@@ -158,4 +158,4 @@ async def messages(call: Call) -> LlamaMessagesExchange:
 
 async def count_tokens(call: Call) -> Reply:
     """POST /v1/messages/count_tokens."""
-    return json_reply({"input_tokens": await count_chat_tokens(call, to_chat_body(read_object(call)))})
+    return json_reply({"input_tokens": await count_chat_tokens(call, to_chat_body(read_keys(call)))})

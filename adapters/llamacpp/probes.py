@@ -11,7 +11,7 @@ from typing import Any
 from adapters.base import Call, Reply, Served
 from adapters.framing import JSON_UTF8, to_json
 from adapters.llamacpp.common import BUILD_INFO, json_reply
-from adapters.llamacpp.errors import Refusal, read_object
+from adapters.llamacpp.errors import Refusal, read_keys
 from adapters.llamacpp.fields import Fields
 from adapters.llamacpp.settings import brief_settings
 from backends.base import BackendState, ModelInfo, Slot
@@ -204,8 +204,9 @@ async def lora_adapters_set(call: Call) -> Reply:
 
 async def control(call: Call) -> Reply:
     """POST /v1/chat/completions/control, which ends a running answer's thought. None here can be reached so."""
-    body = read_object(call)
-    if not body.get("id"):
+    body = read_keys(call)
+    completion_id = body.get("id")
+    if not isinstance(completion_id, str) or not completion_id:
         raise Refusal("missing completion id")
     if body.get("action") != "reasoning_end":
         raise Refusal("unknown control action")

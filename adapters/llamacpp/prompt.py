@@ -59,13 +59,11 @@ def _parts(items: list[Any], vocab_size: int) -> tuple[str | tuple[int, ...], ..
     return tuple(parts)
 
 
-def _token_id(value: float, vocab_size: int) -> int:
-    token_id = int(value)
+def _token_id(token_id: int, vocab_size: int) -> int:
     if token_id < 0 or 0 < vocab_size <= token_id:
         raise Refusal("Prompt contains invalid tokens")
     return token_id
 
 
 def _is_token(value: object) -> bool:
-    """16.0 is an int to many clients."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -13,7 +13,7 @@ from adapters.framing import sse
 from adapters.llamacpp.chat import count_tokens
 from adapters.llamacpp.chat_body import read_request
 from adapters.llamacpp.common import json_reply
-from adapters.llamacpp.errors import error_object, read_object
+from adapters.llamacpp.errors import error_object, read_keys
 from adapters.llamacpp.named import NamedEventExchange
 from adapters.llamacpp.request import resolve
 from adapters.llamacpp.responses_body import to_chat_body
@@ -192,13 +192,13 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 async def responses(call: Call) -> LlamaResponsesExchange:
-    body = read_object(call)
+    body = read_keys(call)
     asked = await read_request(call, to_chat_body(body), resolve(call, body))
     return LlamaResponsesExchange(call, asked)
 
 
 async def input_tokens(call: Call) -> Reply:
     """POST /v1/responses/input_tokens and /v1/chat/completions/input_tokens."""
-    body = read_object(call)
+    body = read_keys(call)
     chat_body = to_chat_body(body) if "/responses" in call.path else body
     return json_reply({"input_tokens": await count_tokens(call, chat_body), "object": "response.input_tokens"})

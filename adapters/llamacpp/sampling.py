@@ -27,7 +27,7 @@ def to_sampling(fields: Fields, vocab_size: int) -> Sampling:
         logit_bias={
             token: False if bias == -math.inf else bias
             for token, bias in fields.logit_bias
-            if isinstance(token, str) or _is_known(token, vocab_size)
+            if isinstance(token, str) or is_known(token, vocab_size)
         },
         seed=None if fields.seed % 2**32 == RANDOM_SEED else fields.seed % 2**32,
         penalize_prompt=True,
@@ -42,7 +42,7 @@ def to_sampling(fields: Fields, vocab_size: int) -> Sampling:
     return sampling
 
 
-def _is_known(token_id: int, vocab_size: int) -> bool:
+def is_known(token_id: int, vocab_size: int) -> bool:
     """Others are passed over, as the server does."""
     return token_id >= 0 and (vocab_size == 0 or token_id < vocab_size)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from adapters.llamacpp.fields import RANDOM_SEED, Fields, single
+from adapters.llamacpp.field_types import single
+from adapters.llamacpp.fields import RANDOM_SEED, Fields
 from backends.request import Gbnf
 
 _ONLY_IN_FULL = frozenset({
@@ -20,7 +21,12 @@ _ONLY_IN_FULL = frozenset({
 
 def generation_settings(fields: Fields, *, window: int, model: str) -> dict[str, Any]:
     """window: tokens; model: the served name."""
-    return _full(fields, "deepseek") | {"n_ctx": window, "model": model, "tfs_z": 1.0, "penalize_nl": False}
+    return _full(fields, fields.reasoning_format) | {
+        "n_ctx": window,
+        "model": model,
+        "tfs_z": 1.0,
+        "penalize_nl": False,
+    }
 
 
 def brief_settings(fields: Fields, reasoning_format: str) -> dict[str, Any]:
@@ -66,19 +72,19 @@ def _full(fields: Fields, reasoning_format: str) -> dict[str, Any]:
         "n_probs": fields.n_probs,
         "min_keep": fields.min_keep,
         "grammar": fields.output.grammar if isinstance(fields.output, Gbnf) else "",
-        "grammar_lazy": False,
+        "grammar_lazy": fields.grammar_lazy,
         "grammar_triggers": [],
         "preserved_tokens": [],
         "chat_format": "Content-only",
         "reasoning_format": reasoning_format,
-        "reasoning_in_content": False,
-        "generation_prompt": "",
+        "reasoning_in_content": fields.stream and reasoning_format == "deepseek-legacy",
+        "generation_prompt": fields.generation_prompt,
         "samplers": list(fields.samplers),
         "speculative.types": "none",
         "timings_per_token": fields.timings_per_token,
         "post_sampling_probs": fields.post_sampling_probs,
         "backend_sampling": fields.backend_sampling,
-        "lora": [],
+        "lora": [{"id": adapter, "scale": scale} for adapter, scale in fields.lora],
     }
 
 

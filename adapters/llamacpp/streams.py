@@ -22,7 +22,7 @@ async def stream(call: Call) -> Reply:
 async def stream_delete(call: Call) -> Reply:
     """What is gone already is gone."""
     _check_id(call)
-    return Reply(status=204, content_type="")
+    return Reply(status=204)
 
 
 async def streams_lookup(call: Call) -> Reply:

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters.base import Call, Reply
 from adapters.llamacpp.common import json_reply
-from adapters.llamacpp.errors import Refusal, read_object, wrong_type
+from adapters.llamacpp.errors import Refusal, read_keys, wrong_type
 from adapters.llamacpp.request import resolve
 from backends.base import Backend
 from backends.errors import InvalidField
@@ -17,7 +17,7 @@ from backends.errors import InvalidField
 
 async def tokenize(call: Call) -> Reply:
     """`content` may mix text and ids; without it there are no tokens, and no error."""
-    body = read_object(call)
+    body = read_keys(call)
     if "content" not in body:
         return json_reply({"tokens": []})
     parts = _parts(body["content"])
@@ -51,26 +51,32 @@ def _parts(content: object) -> list[str | int]:
 
 async def _piece(backend: Backend, token_id: int) -> dict[str, Any]:
     """A piece that isn't UTF-8 by itself is told as its bytes."""
-    piece = await backend.token_bytes(token_id)
+    try:
+        piece = await backend.token_bytes(token_id)
+    except InvalidField as unknown:
+        raise _out_of_range(unknown, backend) from None
     try:
         return {"id": token_id, "piece": piece.decode()}
     except UnicodeDecodeError:
         return {"id": token_id, "piece": list(piece)}
 
 
+def _out_of_range(unknown: InvalidField, backend: Backend) -> Refusal:
+    """As the C++ library throws it: an index has no sign."""
+    index = unknown.value % 2**64 if isinstance(unknown.value, int) else unknown.value
+    size = backend.info.vocab_size
+    return Refusal(f"vector::_M_range_check: __n (which is {index}) >= this->size() (which is {size})", "server_error")
+
+
 async def detokenize(call: Call) -> Reply:
     """`prompt` is vLLM's name for `content`; a client of its can't be told from the request."""
-    body = read_object(call)
+    body = read_keys(call)
     token_ids = _token_ids(body.get("tokens", []))
     async with call.models.acquire(resolve(call, body)) as backend:
         try:
             text = await backend.detokenize(token_ids)
         except InvalidField as unknown:
-            size = backend.info.vocab_size
-            raise Refusal(
-                f"vector::_M_range_check: __n (which is {unknown.value}) >= this->size() (which is {size})",
-                "server_error",
-            ) from None
+            raise _out_of_range(unknown, backend) from None
     return json_reply({"content": text} if call.persona == "llamacpp" else {"content": text, "prompt": text})
 
 

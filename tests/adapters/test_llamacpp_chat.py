@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -157,10 +158,55 @@ async def test_other_refusals(more: dict[str, Any], message: str) -> None:
     assert await refusal("chat", CHAT | more) == (400, "invalid_request_error", message)
 
 
-async def test_messages_that_cannot_be_read_are_a_server_error() -> None:
-    status, kind, message = await refusal("chat", {"messages": [{"role": "user", "content": [5]}]})
-    assert (status, kind) == (500, "server_error")
-    assert message.startswith("Failed to parse messages: ")
+UNREADABLE: list[tuple[dict[str, Any], str]] = [
+    ({"content": "x"}, 'Missing \'role\' in message: {"content":"x"}'),
+    ({"role": 5, "content": "x"}, "[json.exception.type_error.302] type must be string, but is number"),
+    ({"role": "user", "content": [{"type": "text"}]}, "[json.exception.out_of_range.403] key 'text' not found"),
+    ({"role": "assistant", "tool_calls": "x"}, 'Missing tool call type: "x"'),
+    ({"role": "assistant", "tool_calls": [{"type": "x"}]}, 'Unsupported tool call type: {"type":"x"}'),
+    ({"role": "assistant", "tool_calls": [{"type": "function"}]}, 'Missing tool call function: {"type":"function"}'),
+]
+
+
+@pytest.mark.parametrize(("message", "fault"), UNREADABLE)
+async def test_messages_that_cannot_be_read_are_a_server_error(message: dict[str, Any], fault: str) -> None:
+    refused = await refusal("chat", {"messages": [message, {"role": "user", "content": "x"}]})
+    assert refused == (500, "server_error", f"Failed to parse messages: {fault}")
+
+
+@pytest.mark.parametrize("part", [5, {}, {"type": "banana"}, {"type": "refusal", "refusal": "x"}])
+async def test_an_unknown_part_is_refused_before_that(part: object) -> None:
+    refused = await refusal("chat", {"messages": [{"role": "user", "content": [part]}]})
+    assert refused == (400, "invalid_request_error", "unsupported content[].type")
+
+
+@pytest.mark.parametrize(
+    ("tool", "fault"),
+    [
+        ({}, "Missing tool type: {}"),
+        ({"type": "x"}, 'Unsupported tool type: {"type":"x"}'),
+        ({"type": "function"}, 'Missing tool function: {"type":"function"}'),
+        ({"type": "function", "function": {}}, "[json.exception.out_of_range.403] key 'name' not found"),
+    ],
+)
+async def test_tools_that_cannot_be_read_are_shown(tool: dict[str, Any], fault: str) -> None:
+    shown = json.dumps([tool], indent=2)
+    refused = await refusal("chat", CHAT | {"tools": [tool]})
+    assert refused == (500, "server_error", f"Failed to parse tools: {fault}; tools = {shown}")
+
+
+async def test_arguments_that_are_no_json_are_told_where() -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": "notjson"}}
+    messages = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "user", "content": "x"}]
+    status, _, message = await refusal("chat", {"messages": messages})
+    assert status == 500
+    assert message.startswith(
+        "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error"
+    )
+
+
+async def test_a_format_of_no_kind_is_none() -> None:
+    assert (await parsed("chat", CHAT | {"response_format": {"type": 5}})).output is None
 
 
 # the whole answer

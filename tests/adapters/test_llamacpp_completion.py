@@ -52,7 +52,7 @@ EARLY_2024 = ("stopped_eos", "stopped_limit", "stopped_word")
     [
         ("a", (TextPrompt(("a",)),)),
         ("", (TextPrompt(("",)),)),
-        ([1, 2.0], (TextPrompt(((1, 2),), add_special=False),)),
+        ([1, 2], (TextPrompt(((1, 2),), add_special=False),)),
         ([1, "a", 2, 3], (TextPrompt(((1,), "a", (2, 3)), add_special=False),)),
         (["a", 1, "b"], (TextPrompt(("a", (1,), "b")),)),
         (["a", "b"], (TextPrompt(("a",)), TextPrompt(("b",)))),
@@ -354,13 +354,14 @@ async def test_each_later_prompt_is_marked_as_the_server_does() -> None:
     assert sum(event["stop"] for event in streamed if event) == 6
 
 
-async def test_evaluating_the_prompt_only() -> None:
-    """llama.vim warms the cache with `n_predict: 0`; the recorded stream has one event before the last."""
-    silent = ScriptedBackend(Script((), reason="length"))
-    whole = await ask("completion", {"prompt": "", "n_predict": 0, "samplers": []}, backend=silent)
-    assert (whole["content"], whole["tokens_predicted"]) == ("", 0)
-    streamed = await events("completion", {"prompt": "a", "n_predict": 0}, backend=silent)
-    assert [(event["content"], event["stop"]) for event in streamed] == [("", False), ("", True)]
+async def test_evaluating_the_prompt_brings_a_token_along() -> None:
+    """llama.vim warms the cache with `n_predict: 0`; the recorded answer has the token that comes with the prompt."""
+    assert (await parsed("completion", {"prompt": "", "n_predict": 0})).max_tokens == 1
+    assert [event["tokens_predicted"] for event in recorded_events("cmpl_n_predict_0_stream")] == [1, 1]
+
+
+async def test_a_fraction_is_no_token() -> None:
+    assert (await refusal("completion", {"prompt": [1, 2.0]}))[0] == 400
 
 
 async def test_an_error_in_mid_stream_is_told_and_ends_it() -> None:

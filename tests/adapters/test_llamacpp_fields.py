@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from adapters.llamacpp.fields import SAMPLERS, Fields
 from adapters.llamacpp.sampling import to_sampling
 from adapters.llamacpp.settings import brief_settings, generation_settings
 from backends.request import AnyJson, Dry, Gbnf, JsonSchema, Mirostat, Xtc
-from tests.adapters.llamacpp_tools import keys, models_of, parsed, recorded_events, refusal
+from tests.adapters.llamacpp_tools import ask, keys, models_of, parsed, recorded_events, refusal
 from tests.fakes import ScriptedBackend, call
 
 EARLY_2024 = ("n_ctx", "model", "tfs_z", "penalize_nl")
@@ -191,8 +192,62 @@ async def test_lengths_and_deadlines_reach_the_backend() -> None:
     request = await parsed("completion", {"prompt": "a"})
     assert (request.max_tokens, request.deadline_s, request.top_logprobs) == (None, None, None)
     request = await parsed("completion", {"prompt": "a", "n_predict": 0, "t_max_predict_ms": 1500, "n_probs": 3})
-    assert (request.max_tokens, request.deadline_s, request.top_logprobs) == (0, 1.5, 3)
+    assert (request.max_tokens, request.deadline_s, request.top_logprobs) == (1, 1.5, 3)
     assert (await parsed("completion", {"prompt": "a", "stop": ["", "x"]})).stop == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "told"),
+    [(1e10, -1, "-2147483648"), (2**32 + 5, None, None), (-1e300, -1, "-2147483648"), (2**31, -1, "-2147483648")],
+)
+def test_numbers_are_cast_as_the_server_casts_them(value: float, least: int | None, told: str | None) -> None:
+    if told is None:
+        assert read(n_predict=value).n_predict == 5
+        return
+    limits = f"Value must be between {least} <= value <= 2147483647, but got {told}"
+    with pytest.raises(Refusal, match=re.escape(f"Field 'n_predict': {limits}")):
+        read(n_predict=value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("verbose", 1, "[json.exception.type_error.302] type must be boolean, but is number"),
+        ("lora", {}, "Error: 'lora' must be an array of objects with 'id' and 'scale' fields"),
+        ("reasoning_format", "x", "Unknown reasoning format: x"),
+        ("grammar_triggers", ["a"], "[json.exception.type_error.304] cannot use at() with string"),
+        ("preserved_tokens", [1], "[json.exception.type_error.302] type must be string, but is number"),
+        ("t_max_predict_ms", True, "[json.exception.type_error.302] type must be number, but is boolean"),
+        (
+            "json_schema",
+            True,
+            '"json_schema": JSON schema conversion failed:\nJSON schema error at #: schema must be an object',
+        ),
+    ],
+)
+def test_what_has_no_effect_is_checked_all_the_same(field: str, value: object, fault: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(f"Field '{field}': {fault}")):
+        read(**{field: value})
+
+
+async def test_what_the_server_tells_back() -> None:
+    told = generation_settings(
+        read(lora=[{"id": 0, "scale": 0.5}, 5], reasoning_format="none", generation_prompt="x", dry_base=0.5),
+        window=2048, model="tiny",
+    )  # fmt: skip
+    assert told["lora"] == [{"id": 0, "scale": 0.5}, {"id": -1, "scale": 0.0}]
+    assert (told["reasoning_format"], told["generation_prompt"], told["dry_base"]) == ("none", "x", 1.75)
+
+
+async def test_a_text_is_biased_by_its_tokens() -> None:
+    told = await ask("completion", {"prompt": "a", "logit_bias": {"hi": -1, "99999": 1}})
+    assert told["generation_settings"]["logit_bias"] == [{"bias": -1.0, "token": 104}, {"bias": -1.0, "token": 105}]
+
+
+@pytest.mark.parametrize("penalty", [0, -1])
+async def test_a_penalty_has_to_be_positive(penalty: float) -> None:
+    told = "Failed to initialize samplers: penalty_repeat must be finite and greater than 0"
+    assert (await refusal("completion", {"prompt": "a", "repeat_penalty": penalty}))[2] == told
 
 
 async def test_what_has_no_effect_is_named() -> None:

@@ -18,7 +18,7 @@ from backends.base import BackendState, Embeddings
 from backends.errors import PromptTooLong
 from backends.request import InfillPrompt
 from tests.adapters.llamacpp_tools import ask, events, keys, models_of, parsed, recorded, refusal
-from tests.fakes import INFO, ScriptedBackend, call
+from tests.fakes import INFO, ScriptedBackend, answer, call
 
 # /tokenize, /detokenize
 
@@ -96,7 +96,13 @@ async def test_what_llama_vim_sends() -> None:
     [
         ({"input_prefix": "a"}, 500, "[json.exception.out_of_range.403] key 'input_suffix' not found"),
         ({"input_suffix": "a"}, 500, "[json.exception.out_of_range.403] key 'input_prefix' not found"),
-        (FILL | {"prompt": 5}, 400, '"prompt" must be a string'),
+        ({}, 500, "[json.exception.out_of_range.403] key 'input_suffix' not found"),
+        ([], 500, "[json.exception.type_error.305] cannot use operator[] with a string argument with array"),
+        (
+            FILL | {"input_extra": None},
+            400,
+            '"input_extra" must be an array of {"filename": string, "text": string}',
+        ),
         (
             FILL | {"input_extra": {}},
             400,
@@ -255,3 +261,28 @@ def test_every_norm(norm: int, vector: list[float]) -> None:
 
 def test_nothing_stays_nothing() -> None:
     assert normalised(np.zeros(2, np.float32), 2).tolist() == [0, 0]
+
+
+async def test_what_is_far_from_the_gap_is_left_out() -> None:
+    backend = ScriptedBackend()
+    asked = call("POST", "/infill", {"input_prefix": "a" * 2000 + "b", "input_suffix": "c" + "d" * 2000},
+                 models=models_of(backend))  # fmt: skip
+    await answer(DIALECT.verbs["infill"], asked)
+    (prompt,) = backend.requests[0].prompts
+    assert prompt == InfillPrompt("a" * 1535 + "b", "c" + "d" * 509)
+    assert asked.ignored == ["input_prefix", "input_suffix"]
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "5", '"x"'])
+async def test_what_is_no_object_has_no_keys(body: str) -> None:
+    assert await ask("tokenize", body) == {"tokens": []}
+    assert await ask("detokenize", body) == {"content": ""}
+    assert (await refusal("embedding", body))[2] == '"input" or "content" must be provided'
+
+
+async def test_the_parts_of_a_content_are_embedded_as_its_text() -> None:
+    part = {"type": "text", "text": "ab"}
+    assert len(await ask("embedding", {"input": [{"content": [part, part]}]})) == 1
+    assert await refusal("embedding", {"input": {"content": "x"}}) == (
+        400, "invalid_request_error", '"content" must be an array',
+    )  # fmt: skip
