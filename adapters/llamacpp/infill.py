@@ -10,8 +10,9 @@ from typing import Any
 
 from adapters.base import Call
 from adapters.llamacpp.completion import CompletionExchange
-from adapters.llamacpp.errors import Refusal, missing_key, type_name, wrong_type
+from adapters.llamacpp.errors import Refusal, missing_key, type_name
 from adapters.llamacpp.request import Asked, read_fields, resolve, to_request
+from adapters.llamacpp.tokens import to_parts
 from backends.base import Backend
 from backends.errors import Unsupported
 from backends.request import InfillPrompt
@@ -27,7 +28,7 @@ async def infill(call: Call) -> CompletionExchange:
     async with call.models.acquire(served) as backend:
         if "insert" not in backend.info.capabilities:
             raise Unsupported("the model can't fill in the middle", feature="infill")
-        wanted = _read_prompt(body)
+        wanted = await _read_prompt(body, backend)
         prompt = await _without_excess(await _near_ends(wanted, backend), backend)
     pairs = {"input_prefix": "prefix", "input_suffix": "suffix", "input_extra": "extra"}
     call.ignored += [name for name, part in pairs.items() if getattr(prompt, part) != getattr(wanted, part)]
@@ -45,21 +46,21 @@ def _read(call: Call) -> dict[str, Any]:
     return body or {}
 
 
-def _read_prompt(body: dict[str, Any]) -> InfillPrompt:
+async def _read_prompt(body: dict[str, Any], backend: Backend) -> InfillPrompt:
     """The server checks these, goes on all the same, and fails where one of the two sides is missing."""
     start = body.get("prompt")
     extra = _read_extra(body["input_extra"]) if "input_extra" in body else ()
     for key in ("input_suffix", "input_prefix"):
         if key not in body:
             raise missing_key(key, "server_error")
-    prefix, suffix = _text(body["input_prefix"]), _text(body["input_suffix"])
+    prefix, suffix = [await _text(body[key], backend) for key in ("input_prefix", "input_suffix")]
     return InfillPrompt(prefix, suffix, extra, start if isinstance(start, str) else "")
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise wrong_type("string", value, "server_error")
-    return value
+async def _text(value: object, backend: Backend) -> str:
+    """Ids may stand in it, as in any prompt."""
+    parts = [part if isinstance(part, str) else await backend.detokenize([part]) for part in to_parts(value)]
+    return "".join(parts)
 
 
 def _read_extra(value: object) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from adapters.llamacpp.field_types import single
 from adapters.llamacpp.fields import RANDOM_SEED, Fields
 from backends.request import Gbnf
 
+_CHAT_FORMATS = {0: "Content-only", 1: "peg-simple", 2: "peg-native", 3: "peg-gemma4", 4: "peg-minimax-m3"}
 _ONLY_IN_FULL = frozenset({
     "dry_sequence_breakers", "stop", "logit_bias", "grammar", "grammar_lazy", "grammar_triggers", "preserved_tokens",
 })  # fmt: skip
@@ -75,7 +76,7 @@ def _full(fields: Fields, reasoning_format: str) -> dict[str, Any]:
         "grammar_lazy": fields.grammar_lazy,
         "grammar_triggers": [],
         "preserved_tokens": [],
-        "chat_format": "Content-only",
+        "chat_format": _CHAT_FORMATS.get(fields.chat_format, _CHAT_FORMATS[0]),
         "reasoning_format": reasoning_format,
         "reasoning_in_content": fields.stream and reasoning_format == "deepseek-legacy",
         "generation_prompt": fields.generation_prompt,

@@ -20,7 +20,7 @@ async def tokenize(call: Call) -> Reply:
     body = read_keys(call)
     if "content" not in body:
         return json_reply({"tokens": []})
-    parts = _parts(body["content"])
+    parts = to_parts(body["content"])
     async with call.models.acquire(resolve(call, body)) as backend:
         tokens = await _tokens(backend, parts, body)
         if body.get("with_pieces") is True:
@@ -39,7 +39,7 @@ async def _tokens(backend: Backend, parts: list[str | int], body: dict[str, Any]
     return tokens
 
 
-def _parts(content: object) -> list[str | int]:
+def to_parts(content: object) -> list[str | int]:
     match content:
         case str():
             return [content]

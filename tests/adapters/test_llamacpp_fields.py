@@ -59,7 +59,7 @@ def test_brief_settings_leave_out_what_is_long() -> None:
         ),
         (
             {"repeat_last_n": -2},
-            "Field 'repeat_last_n': Value must be between -1 <= value <= 2147483647, but got -2",
+            "Field 'repeat_last_n': Value must be between 0 <= value <= 2147483647, but got -2",
         ),
         ({"n": 99}, "Field 'n': Value must be between 1 <= value <= 8, but got 99"),
         ({"n_cmpl": 0}, "Field 'n_cmpl': Value must be between 1 <= value <= 8, but got 0"),

@@ -263,6 +263,11 @@ def test_nothing_stays_nothing() -> None:
     assert normalised(np.zeros(2, np.float32), 2).tolist() == [0, 0]
 
 
+async def test_ids_may_stand_in_what_surrounds_a_gap() -> None:
+    request = await parsed("infill", FILL | {"input_prefix": ["a", 98], "input_suffix": []})
+    assert request.prompts == (InfillPrompt("ab", ""),)
+
+
 async def test_what_is_far_from_the_gap_is_left_out() -> None:
     backend = ScriptedBackend()
     asked = call("POST", "/infill", {"input_prefix": "a" * 2000 + "b", "input_suffix": "c" + "d" * 2000},
