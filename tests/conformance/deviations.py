@@ -68,7 +68,7 @@ _NO_TOOLS = "the recorded model's template knows no tools, so its server passed 
 
 ON_PURPOSE = (
     Deviation(
-        r"llama-server/(api_(tags|version|ps|show|generate)|v1_models_id_404)"
+        r"llama-server/(api_(tags|version|ps|show|generate)|v1_models_id_404|post_health)"
         r"|llama-cpp-python/(health|v1_models_id|engines_other_404)",
         "every listener answers every dialect: this path is another family's, and nobody needs its 404",
     ),

@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ MATRIX: Mapping[str, Mapping[str, tuple[Mapping[str, Any], Sequence[str]]]] = {
         "/extras/detokenize": ({}, ["tokens"]),
     },
 }
+SOURCE = re.compile(rb'(File \\")[^"]*/(?=app\.py)')
+"""Where llama-cpp-python lies, which its complaints tell."""
 FOLDERS = {persona: folder for folder, persona in recordings.PERSONAS.items()}
 
 
@@ -81,6 +84,7 @@ def differences(persona: str, their_port: int, our_port: int, request: Request) 
         theirs = ask(port=their_port)
     except (BadFraming, OSError):
         return []  # the server died of it, or broke off: there is nothing to be like
+    theirs = replace(theirs, body=SOURCE.sub(rb"\1/models/", theirs.body))
     return compare(theirs, ask(port=our_port), allows=allowed_extras(persona, request.path))
 
 
