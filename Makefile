@@ -39,6 +39,8 @@ bench: .venv/installed-dev  ## every measurement, as ratios
 	$(BIN)/python -m bench.runner
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.upstream
+	$(BIN)/python -m bench.many paced
+	$(BIN)/python -m bench.many numpy
 
 fix: .venv/installed-dev    ## mend what ruff can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

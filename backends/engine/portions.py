@@ -71,6 +71,7 @@ class Portions:
         self._num_plans = 0
         self._typing_until = 0  # in plans
         self._room = self._step_tokens  # for prompts, before the next decode
+        self._owes_others = False  # a step went by with completions' prompts alone
 
     def plan(self, running: SequenceOf[Sequence]) -> Plan:
         """running: by rank."""
@@ -96,12 +97,15 @@ class Portions:
         return Plan(chunks, [], has_time, postpones_decodes=bool(decodes))
 
     def _next_chunks(self, prompts: list[Sequence]) -> list[Chunk]:
-        """Completions first, but for the last piece of each step, which is the others'."""
+        """Completions first; but where they took a whole step, the others have the first piece of the next."""
         typed = [sequence for sequence in prompts if sequence.intent is Intent.COMPLETION]
         others = prompts[len(typed) :]  # by rank
-        piece = max(self._step_tokens // NUM_PIECES, self._least)
-        chunks, _ = self._fill(sorted(typed, key=_by_need), self._room - (piece if others else 0))
-        return chunks or self._share(others or typed, min(piece, self._room))
+        if typed and not (others and self._owes_others):
+            chunks, room = self._fill(sorted(typed, key=_by_need), self._room)
+            self._owes_others = bool(others) and room < self._least
+            return chunks or self._share(typed, self._room)  # one that is evaluated whole, or not at all
+        self._owes_others = False
+        return self._share(others, min(max(self._step_tokens // NUM_PIECES, self._least), self._room))
 
     def _share(self, prompts: list[Sequence], budget: int) -> list[Chunk]:
         """Half is kept for the oldest; the others go by class and by what is left of them, so that a short one doesn't

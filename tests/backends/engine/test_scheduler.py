@@ -363,6 +363,14 @@ def test_many_completions_leave_a_part_of_each_step_to_others() -> None:
     raise AssertionError("the agent's prompt stands still")
 
 
+def test_a_completion_that_must_be_evaluated_whole_is() -> None:
+    scheduler = make_scheduler(num_blocks=1000, traits=Traits(resumes=False))
+    full_of(Intent.AGENT, scheduler, 2)
+    typed = sequence(100, intent=Intent.COMPLETION)
+    scheduler.add(typed)
+    assert [(chunk.sequence, chunk.num_tokens) for chunk in step(scheduler).chunks] == [(typed, 100)]
+
+
 def test_prefixes_are_shared_only_under_the_same_salt() -> None:
     scheduler = make_scheduler()
     scheduler.add(sequence(8, max_tokens=1, cache_root=root("mine")))
@@ -437,7 +445,7 @@ class Traffic(RuleBasedStateMachine):
         self.live: list[Sequence] = []
         self.done: list[Sequence] = []
         self.first: Sequence | None = None
-        self.num_still = 0
+        self.num_past = 0
 
     @rule(
         prompt=st.lists(st.sampled_from([1, 1, 1, 2]), min_size=1, max_size=24),
@@ -500,18 +508,21 @@ class Traffic(RuleBasedStateMachine):
         assert len(planned) == len(set(planned)) <= 4
         assert all(each.state is SequenceState.RUNNING for each in planned)
         assert num_tokens_of(plan) <= 12
-        self._check_progress(planned)
+        self._check_progress(planned, num_tokens_of(plan))
         for chunk in plan.chunks:
             assert chunk.sequence.num_computed % BLOCK == 0
             assert chunk.num_tokens > 0
 
-    def _check_progress(self, planned: list[Sequence]) -> None:
-        """The oldest that runs advances in each step, of which there are at most six pieces."""
+    def _check_progress(self, planned: list[Sequence], num_tokens: int) -> None:
+        """Nobody runs for nothing; and before the oldest advances, others get two whole steps' tokens at most, with the
+        decodes between them."""
         running = self.scheduler.running
+        assert bool(planned) == bool(running)
         first = oldest(running) if running else None
-        self.num_still = 0 if first is None or first is not self.first or first in planned else self.num_still + 1
+        stands_still = first is self.first and first not in planned
+        self.num_past = self.num_past + num_tokens if stands_still else 0
         self.first = first
-        assert self.num_still <= 6, "the oldest stands still"
+        assert self.num_past <= 2 * (12 + 4), "the oldest stands still"
 
     def _write(self, sequence: Sequence, num_tokens: int) -> None:
         start = sequence.num_computed
