@@ -25,7 +25,7 @@ from gateway.client import Client, identify
 from gateway.config import Access, Key, Limits, Quota
 from gateway.intent import Overrides, intent_of_verb
 from gateway.keys import KeyRing, presented_keys
-from gateway.log import RequestLine
+from gateway.log import RequestLine, without_content
 from gateway.models import ModelRegistry
 from gateway.origins import OriginPolicy
 from gateway.queue import Ticket
@@ -153,7 +153,7 @@ class Handler:
             with self._traffic.asking(outcome.request, client, overruled, line):
                 return await self._generate(outcome, dialect, request, call, line)
         except DragomanError as error:
-            line.error = error.message
+            line.error = error.message if self._log_prompts else without_content(error)
             return refuse(error, dialect, call)
         except ConnectionError:
             raise

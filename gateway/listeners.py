@@ -15,6 +15,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from gateway.config import Limits, Listener
 from gateway.control import Control
 from gateway.handler import Handler
+from gateway.log import http_logger
 
 log = structlog.get_logger()
 
@@ -23,6 +24,7 @@ def server_options(limits: Limits) -> dict[str, Any]:
     """aiohttp's. They are fixed when a listener is opened."""
     header_bytes = limits.max_header_kib * 1024  # its default refuses long paths, and what some proxies add
     return {
+        "logger": http_logger(),
         "access_log": None,  # costs as much as the request; we write one line of our own
         "handler_cancellation": True,  # a handler learns at once that its client left, not at its next write
         "shutdown_timeout": 5,

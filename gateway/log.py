@@ -9,14 +9,18 @@ from typing import Literal
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import Processor
 
 from adapters.base import Call
+from backends.errors import DragomanError, FieldTooLarge, InvalidRequest, MissingField, PromptTooLong, Unsupported
 from backends.events import Event, Finished, Started
 from gateway.intent import Verdict
 from gateway.queue import Standing
 
 logger = structlog.get_logger()
+
+_QUOTES_NOTHING = (MissingField, FieldTooLarge, PromptTooLong, Unsupported)
 
 
 def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
@@ -34,6 +38,30 @@ def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def http_logger() -> logging.Logger:
+    """For the HTTP library: what it says of a request that is no HTTP quotes it, a key in it included."""
+    http = logging.Logger("http")
+    http.addHandler(_WithoutContent())
+    return http
+
+
+class _WithoutContent(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            logger.warning("a request that isn't HTTP", kind=type(error).__name__)
+        else:
+            logger.error(record.getMessage(), exc_info=record.exc_info)
+
+
+def without_content(error: DragomanError) -> str:
+    """What may be logged of an error. A complaint about a request may quote it: then only its kind and place are
+    told."""
+    if isinstance(error, InvalidRequest) and not isinstance(error, _QUOTES_NOTHING):
+        return f"{error.code}: {error.param}" if error.param else error.code
+    return error.message
 
 
 def _dumps(value: object, **_options: object) -> str:

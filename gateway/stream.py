@@ -13,7 +13,7 @@ from aiohttp import web
 from adapters.base import Exchange, KeepAlive
 from backends.errors import DragomanError
 from backends.events import EventStream
-from gateway.log import RequestLine
+from gateway.log import RequestLine, without_content
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream,
     except (ConnectionError, asyncio.CancelledError):
         raise
     except DragomanError as error:
-        line.error = error.message
+        line.error = without_content(error)
         await writer.send(exchange.failure(error))
     except Exception:
         log.exception("bug", id=line.id, route=line.route)
