@@ -6,7 +6,8 @@ A worker has children of its own that outlive it: vLLM's engine goes on for minu
 and a parent-death signal reaches only the direct child. So the nanny stands between: it starts the command as the
 leader of a new process group and waits at the other end of a pipe, its stdin. When the pipe closes, because the parent
 closed it or died, even by SIGKILL, it ends the group: SIGTERM, a grace, SIGKILL. The group is swept in the same way
-when the command ends by itself.
+when the command ends by itself. On Linux it adopts what the command's processes leave behind, so that those that went
+to a group of their own are swept too, and the dead don't count as living where no init buries them.
 
 Says the group's id in one line on stdout; the command writes to the nanny's stderr. Exits as the command did (128 + n
 for signal n). Imports nothing but the standard library: it must not be able to fail.
@@ -14,26 +15,35 @@ for signal n). Imports nothing but the standard library: it must not be able to 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 POLL_S = 0.05
+PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
 
 def main(grace_s: float, command: list[str]) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the pipe alone decides
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, restore_signals=True
     )
     print(child.pid, flush=True)
     while child.poll() is None and not _parent_is_gone(POLL_S):
-        pass
+        bury(child)
     end_group(child, grace_s)
+    while orphans := adopted(child):  # they have children of their own, perhaps
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
@@ -54,7 +64,22 @@ def end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
 
 def _group_is_alive(child: subprocess.Popen[bytes]) -> bool:
     child.poll()  # a dead leader that nobody waited for still counts as a member
+    bury(child)
     return _signal(child.pid, 0)
+
+
+def bury(child: subprocess.Popen[bytes]) -> None:
+    """The dead among the adopted. The command itself is Popen's to wait for."""
+    for pid in adopted(child):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def adopted(child: subprocess.Popen[bytes]) -> list[int]:
+    try:
+        pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [int(pid) for pid in pids if int(pid) != child.pid]
 
 
 def _signal(group: int, signum: int) -> bool:

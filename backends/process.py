@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 import signal
 import sys
@@ -47,6 +48,7 @@ class Process:
         self._on_line = on_line
         self._nanny: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises BackendFailed when the command can't be run at all."""
@@ -62,6 +64,7 @@ class Process:
             await self.wait()
             raise BackendFailed(f"{self.command[0]} could not be started: {self.last_words(1)}")
         self.group = int(first)
+        self._guarding = asyncio.create_task(self._outlive(_open(nanny.stdout), self.group))
 
     async def wait(self) -> int:
         """The command's exit code, 128 + n when signal n ended it. The log has been read to its end by then.
@@ -92,6 +95,12 @@ class Process:
 
     def last_words(self, num_lines: int = 20) -> str:
         return "\n".join(list(self.log)[-num_lines:])
+
+    async def _outlive(self, stream: asyncio.StreamReader, group: int) -> None:
+        """The nanny alone holds this pipe: it closes when she ends, who may have been killed before the group was."""
+        await stream.read()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
     async def _read_log(self, stream: asyncio.StreamReader) -> None:
         """In pieces, not by readline: a line may be longer than any buffer."""

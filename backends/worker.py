@@ -11,8 +11,9 @@ import contextlib
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -30,7 +31,8 @@ log = structlog.get_logger()
 
 _PROBE_S = 0.1  # between two looks whether it is ready
 _WATCH_S = 0.2
-_NOTICE_S = 2.0  # vLLM's exit takes 1.4 s once its engine is dead
+_LOOKS = 10  # at the death behind a cut connection: vLLM's exit takes 1.4 s, and on a busy machine so do the looks
+_DEATH_S = 10.0  # from the moment that it is known to be broken
 _OVER = (BackendState.STOPPING, BackendState.STOPPED)
 _MAX_SICK = 3  # failed health checks in a row
 _HEALTH_TIMEOUT_S = 10.0
@@ -134,13 +136,15 @@ class Worker:
 
     async def explain(self, upstream: Upstream, error: WorkerLost) -> BackendFailed:
         """Waits a moment: a cut connection is seen sooner than the death behind it."""
-        deadline = time.monotonic() + _NOTICE_S
-        while self._upstream is upstream and time.monotonic() < deadline:
+        for _ in range(_LOOKS):
+            if self._upstream is not upstream:
+                break
             if self._plan.health and await self._sickness(upstream):
                 self._condemn(error.message)
             await self._change(_WATCH_S)
         if self._upstream is upstream:
             return error  # it is well: this answer alone was lost
+        deadline = time.monotonic() + _DEATH_S
         while self._obituary[0] is not upstream and self._state not in _OVER and time.monotonic() < deadline:
             await self._change(_WATCH_S)
         if self._state in _OVER:
@@ -184,14 +188,12 @@ class Worker:
             launch.command, env=launch.env, on_line=self._read_line, grace_s=plan.grace_s, log_lines=plan.log_lines
         )
         self._log = process.log
-        await process.start()
-        ended = asyncio.ensure_future(process.wait())
         try:
-            return await self._until_death(process, launch.upstream, ended)
+            await process.start()
+            return await self._until_death(process, launch.upstream, asyncio.ensure_future(process.wait()))
         finally:
             self._upstream = None
-            await process.stop()
-            await ended
+            await _to_the_end(process.stop())
 
     async def _until_death(self, process: Process, upstream: Upstream, ended: asyncio.Future[int]) -> str:
         try:
@@ -204,7 +206,11 @@ class Worker:
         cause = await self._watch(upstream, ended)
         if not ended.done():
             process.signal(signal.SIGKILL)  # what hangs or is broken doesn't end in order
-        return f"{cause}: {words}" if (words := last_words(self._log)) else cause
+        if words := last_words(self._log):
+            cause = f"{cause}: {words}"
+        self._upstream, self._obituary = None, (upstream, cause)  # before the sweeping: somebody waits to be told
+        self._enter(BackendState.STARTING, f"restarting, because {cause}")
+        return cause
 
     async def _until_ready(self, upstream: Upstream, ended: asyncio.Future[int]) -> Facts:
         """Raises BackendFailed when it ends first, or doesn't get ready in time."""
@@ -271,6 +277,16 @@ class Worker:
         """Waits until the state changes, or not quite so long."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout_s)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Who cancels us meanwhile has to wait: a process that is half stopped would be left behind."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _ending(code: int) -> str:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import uvloop
+
 from gateway import clients
 from gateway import config as configuration
 from gateway.app import running
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: configuration.Config, path: Path) -> int:
     configure(config.log.level, config.log.format)
-    asyncio.run(_run(config, path))
+    uvloop.run(_run(config, path))
     return 0
 
 

@@ -215,7 +215,6 @@ class Handler:
             headers = {**common_headers(dialect, call), **exchange.headers, **told(line),
                        "Content-Type": exchange.content_type}  # fmt: skip
             response = web.StreamResponse(headers=headers)
-            await response.prepare(request)
             rest = _after(first, events)
             await stream(request, response, exchange, rest, line, unread_s=self._limits.unread_s)
             return response

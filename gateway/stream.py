@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 
 from adapters.base import Exchange, KeepAlive
 from backends.errors import DragomanError
@@ -29,9 +30,12 @@ async def stream(
     *,
     unread_s: float,
 ) -> None:
-    """Sends everything. An error is told in the stream, and nothing follows it. unread_s: who reads nothing for so long
-    is dropped."""
-    writer = _Writer(request, response, line, unread_s)
+    """Sends everything, the headers first. An error is told in the stream, and nothing follows it. unread_s: who reads
+    nothing for so long is dropped."""
+    body = await response.prepare(request)
+    if body is None:
+        raise RuntimeError("the answer has begun already")
+    writer = _Writer(request, body, line, unread_s)
     async with writer.watched(exchange.keep_alive):
         await _send_answer(writer, exchange, events, line)
     await response.write_eof()
@@ -40,8 +44,7 @@ async def stream(
 async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream, line: RequestLine) -> None:
     try:
         async for batch in events:
-            for event in batch:
-                await writer.send(exchange.frames(event))
+            await writer.send(frame for event in batch for frame in exchange.frames(event))
         await writer.send(exchange.tail())
     except (ConnectionError, asyncio.CancelledError):
         raise
@@ -55,11 +58,16 @@ async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream,
 
 
 class _Writer:
-    """Writes frames, and knows when the last one went, and whether one is on its way."""
+    """Writes frames, and knows when the last one went, and whether one is on its way.
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, line: RequestLine, unread_s: float) -> None:
+    Each frame is a chunk, but all that are there go in one write: a system call costs more than all the rest of it.
+    aiohttp writes every chunk by itself, so here they are cut by us.
+    """
+
+    def __init__(self, request: web.Request, body: AbstractStreamWriter, line: RequestLine, unread_s: float) -> None:
         self._request = request
-        self._response = response
+        self._body = body
+        self._is_chunked = request.version >= HttpVersion11
         self._line = line
         self._unread_s = unread_s
         self._clock = asyncio.get_running_loop().time
@@ -67,12 +75,19 @@ class _Writer:
         self._writing_since: float | None = None
 
     async def send(self, frames: Iterable[bytes]) -> None:
-        for frame in frames:
-            self._writing_since = began = self._clock()
-            await self._response.write(frame)
-            self._last_sent = self._clock()
-            self._line.unread_s += self._last_sent - began
-            self._writing_since = None
+        """Raises ConnectionResetError when the client has left."""
+        data = b"".join(_chunk(frame) for frame in frames) if self._is_chunked else b"".join(frames)
+        if not data:
+            return
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client left")
+        self._writing_since = began = self._clock()
+        transport.write(data)
+        await self._body.drain()
+        self._last_sent = self._clock()
+        self._line.unread_s += self._last_sent - began
+        self._writing_since = None
 
     @contextlib.asynccontextmanager
     async def watched(self, keep_alive: KeepAlive | None) -> AsyncIterator[None]:
@@ -102,3 +117,8 @@ class _Writer:
         self._line.error = f"the client read nothing for {self._unread_s:g} s"
         if self._request.transport is not None:
             self._request.transport.abort()
+
+
+def _chunk(frame: bytes) -> bytes:
+    """RFC 9112, section 7.1. An empty one would end the answer."""
+    return b"%x\r\n%b\r\n" % (len(frame), frame) if frame else b""

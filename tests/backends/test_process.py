@@ -30,6 +30,10 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 async def until(condition: Callable[[], object]) -> None:
     for _ in range(1000):
         if condition():
@@ -103,6 +107,26 @@ async def test_what_a_killed_worker_leaves_behind_is_swept() -> None:
     os.kill(worker, signal.SIGKILL)
     assert await process.wait() == 137
     assert not is_alive(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+async def test_so_is_what_went_to_a_session_of_its_own() -> None:
+    process = Process(
+        python(FORKS.replace("time.sleep(600)'])", "time.sleep(600)'], start_new_session=True)")), grace_s=0.2
+    )
+    worker, child = await started_family(process)
+    assert os.getpgid(child) != worker
+    os.kill(worker, signal.SIGKILL)
+    assert await process.wait() == 137
+    assert not is_alive(child)
+
+
+async def test_the_group_ends_with_its_nanny() -> None:
+    process = Process(python(FORKS), grace_s=0.2)
+    family = await started_family(process)
+    os.kill(parent_of(family[0]), signal.SIGKILL)
+    await process.wait()
+    await until(lambda: not any(map(is_alive, family)))
 
 
 async def test_the_group_dies_with_us_even_when_we_are_killed() -> None:
