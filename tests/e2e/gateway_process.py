@@ -71,10 +71,11 @@ class Gateway:
         headers: Mapping[str, str] | None = None,
         *,
         chunked: bool = False,
+        timeout_s: float = 60.0,
     ) -> Response:
         """body: bytes as they are, or a value as JSON. No header is added, Content-Type least of all."""
         sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection = HTTPConnection(*self.address(persona), timeout=60)
+        connection = HTTPConnection(*self.address(persona), timeout=timeout_s)
         try:
             if chunked and sent is not None:
                 halves = iter((sent[: len(sent) // 2], sent[len(sent) // 2 :]))

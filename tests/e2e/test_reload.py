@@ -8,13 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 
 import pytest
 
-from tests.e2e.gateway_process import LISTENERS, Gateway, Response, running_gateway, sse_data
+from tests.e2e.gateway_process import LISTENERS, Gateway, Response, running_gateway
+from tests.e2e.load import under_load
 
 FAKE = Path(__file__).parents[1] / "fake_worker.py"
 ENGINE = "models: {m: {backend: engine}, other: {backend: engine}}\n"
@@ -98,41 +97,13 @@ def test_listeners_come_and_go_and_change_whom_they_play(gateway: Gateway) -> No
     assert gateway.ask("ollama", "GET", "/nowhere").json["type"] == "error"  # as Anthropic has it
 
 
-def is_whole(stream: bool, answer: Response) -> bool:
-    """It has its end, and all that the engine or the fake worker says."""
-    if answer.status != 200:
-        return False
-    if not stream:
-        return bool(answer.json["choices"][0]["finish_reason"])
-    chunks = sse_data(answer.body)
-    text = "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
-    ends = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
-    return answer.text.endswith("data: [DONE]\n\n") and bool(ends[-1]) and (text.count("w") == 2 or len(text) > 8)
-
-
 def test_switching_under_load_loses_no_request(gateway: Gateway) -> None:
-    """Eight clients, half of them streaming, and one of another model, while the backend changes six times."""
-    over = Event()
-
-    def ask_on(number: int) -> list[tuple[bool, Response]]:
-        answers = []
-        while not over.is_set():
-            stream = number % 2 == 0
-            body = {"model": "other" if number == 8 else "m", "prompt": f"# {number}\n", "max_tokens": 24,
-                    "temperature": 0, "ignore_eos": True, "stream": stream}  # fmt: skip
-            answers.append((stream, gateway.ask("openai", "POST", "/v1/completions", body)))
-        return answers
-
-    with ThreadPoolExecutor(9) as clients:
-        asked = [clients.submit(ask_on, number) for number in range(9)]
-        try:
-            for config in (WORKER, ENGINE) * 3:
-                assert reload(gateway, config + BY_HAND).json["replaced"] == ["m"]
-                body = {"model": "m", "prompt": "x", "max_tokens": 4}
-                assert gateway.ask("openai", "POST", "/v1/completions", body).status == 200  # it has come up
-        finally:
-            over.set()
-        answers = [answer for future in asked for answer in future.result()]
-    assert [answer for stream, answer in answers if not is_whole(stream, answer)] == []
-    assert any("w0 w1" in answer.text for _, answer in answers)
-    assert len(answers) > 9
+    """Eight clients, half of them streaming, while the backend changes six times."""
+    with under_load(gateway, 8) as answers:
+        for config in (WORKER, ENGINE) * 3:
+            assert reload(gateway, config + BY_HAND).json["replaced"] == ["m"]
+            body = {"model": "m", "prompt": "x", "max_tokens": 4}
+            assert gateway.ask("openai", "POST", "/v1/completions", body).status == 200  # it has come up
+    assert [asked.raw for asked in answers if asked.text is None] == []
+    by_worker = [asked for asked in answers if asked.text == "w0 w1 "]
+    assert 0 < len(by_worker) < len(answers)
