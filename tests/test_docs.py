@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def test_the_readme_shows_a_config_that_loads() -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     shown = parse("listeners: [{port: 1, persona: openai}]\n" + block, "README.md", {})
     assert shown.models["mine"].aliases == ("gpt-3.5-turbo",)
+
+
+def test_the_config_of_a_tenstorrent_card_loads() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/tenstorrent.md").read_text(), re.DOTALL)
+    assert parse(textwrap.dedent(block), "tenstorrent.md", {}).models["card"].backend == "ttnn"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
