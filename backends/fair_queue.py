@@ -23,8 +23,8 @@ from backends.request import Intent
 
 T = TypeVar("T", bound=Hashable)
 
-QUANTUM = 512
-"""Tokens of a round: some completions, or a part of a longer answer."""
+QUANTUM = 64
+"""Tokens of a round: less than most answers, so that clients are hardly further apart than by what is under way."""
 
 PATIENCE: Mapping[Intent, int] = {Intent.BULK: 32, Intent.AGENT: 16, Intent.CHAT: 8}
 """How often more urgent ones may be served before a class that waits. The least urgent first."""
