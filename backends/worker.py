@@ -32,6 +32,7 @@ log = structlog.get_logger()
 _PROBE_S = 0.1  # between two looks whether it is ready
 _WATCH_S = 0.2
 _LOOKS = 10  # at the death behind a cut connection: vLLM's exit takes 1.4 s, and on a busy machine so do the looks
+_LAST_WORDS_S = 2.0
 _DEATH_S = 10.0  # from the moment that it is known to be broken
 _OVER = (BackendState.STOPPING, BackendState.STOPPED)
 _MAX_SICK = 3  # failed health checks in a row
@@ -206,6 +207,7 @@ class Worker:
         cause = await self._watch(upstream, ended)
         if not ended.done():
             process.signal(signal.SIGKILL)  # what hangs or is broken doesn't end in order
+            await asyncio.wait({ended}, timeout=_LAST_WORDS_S)  # then its log is read to the end
         if words := last_words(self._log):
             cause = f"{cause}: {words}"
         self._upstream, self._obituary = None, (upstream, cause)  # before the sweeping: somebody waits to be told
