@@ -89,11 +89,15 @@ async def gateway(card: Card, *, vocab_size: int = 4096, sampling: str = "auto")
 
 
 async def stream(session: aiohttp.ClientSession, url: str, num_tokens: int, seed: int = 0) -> dict[str, float]:
-    """When it was asked, its first and its last token (seconds on the machine's monotonic clock), and how many."""
     prompt = np.random.default_rng(seed).integers(300, 4000, PROMPT_LENGTH).tolist()
-    body = {"prompt": prompt, "n_predict": num_tokens, "temperature": 0, "stream": True, "cache_prompt": False}
+    return await timed(session, f"{url}/completion", {"prompt": prompt, "n_predict": num_tokens})
+
+
+async def timed(session: aiohttp.ClientSession, url: str, asked_for: dict[str, Any]) -> dict[str, float]:
+    """When it was asked, its first and its last token (seconds on the machine's monotonic clock), and how many."""
+    body = asked_for | {"temperature": 0, "stream": True, "cache_prompt": False}
     asked, first, number = time.monotonic(), 0.0, 0
-    async with session.post(f"{url}/completion", json=body) as answer:
+    async with session.post(url, json=body) as answer:
         assert answer.status == 200, await answer.text()
         async for line in answer.content:
             if line.startswith(b"data:"):
@@ -157,14 +161,15 @@ async def crowd(card: Card, sampling: str, vocab_size: int, num_tokens: int) -> 
 
 
 async def keystrokes(card: Card) -> list[float]:
-    """First tokens of short requests beside 31 that decode, each in units of one decode step and its own prefill."""
-    async with gateway(card) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    """First tokens of an editor's requests beside 31 that decode, each in decode steps and prefills of its own."""
+    async with gateway(card) as url, aiohttp.ClientSession(headers={"User-Agent": "an editor"}) as session:
         crowd = asyncio.create_task(in_their_own_process(url, NUM_CLIENTS - 1, NUM_TOKENS))
         await asyncio.sleep(2 * NUM_CLIENTS * PREFILL_S)  # all of them decode
         times = []
         for number in range(KEYSTROKES):
             await asyncio.sleep(0.1 + 0.011 * number)  # at another place of the step each time
-            one = await stream(session, url, 2, 1000 + number)
+            hole = {"input_prefix": f"def typed_{number}(a, ", "input_suffix": "):\n    return a + b\n", "n_predict": 2}
+            one = await timed(session, f"{url}/infill", hole)
             times.append((one["first"] - one["asked"]) / (DECODE_S + PREFILL_S))
         crowd.cancel()
         await asyncio.gather(crowd, return_exceptions=True)
