@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvloop
-
 from gateway import clients
 from gateway import config as configuration
 from gateway.app import running
@@ -51,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: configuration.Config, path: Path) -> int:
     configure(config.log.level, config.log.format)
-    uvloop.run(_run(config, path))
+    asyncio.run(_run(config, path))
     return 0
 
 
