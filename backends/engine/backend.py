@@ -20,7 +20,7 @@ import structlog
 from backends.base import BackendState, Embeddings, ModelInfo, Slot
 from backends.engine.best_of import BestOf
 from backends.engine.capacity import Capacity
-from backends.engine.core import EngineCore
+from backends.engine.core import PUBLISH_EVERY_S, EngineCore
 from backends.engine.intake import num_candidates
 from backends.engine.job import Job
 from backends.engine.loading import LoadedModel, LoadRunner, load, load_numpy
@@ -146,6 +146,8 @@ class EngineBackend:
             model.scheduler,
             publish=partial(_tell, loop, self._deliver),
             broke=lambda error: _tell(loop, partial(self._on_broken, core), error),
+            # while a device computes, telling costs it nothing
+            publish_every_s=0.0 if model.runner.traits.is_asynchronous else PUBLISH_EVERY_S,
         )
         core.start()
         self._core = core

@@ -36,6 +36,9 @@ PUBLISH_EVERY_S = 0.016
 """Tokens that come faster than a screen is drawn are told together: to wake 32 readers costs the interpreter about a
 tenth of a small model's step, which neither thread can spare the other."""
 
+FEW_READERS = 16
+"""More of them are told less often in proportion, so that telling takes no more of the time."""
+
 NOTHING_LEFT = "no token can come next: all are banned, or the model's logits are no numbers"
 
 log = structlog.get_logger()
@@ -53,7 +56,7 @@ class EngineCore:
     """publish and broke are called from the engine's thread; broke, when it can't go on, with the cause.
 
     publish is called at once for what someone waits for (progress through a prompt, a first token, an end, an error),
-    and for tokens in between at the next step that ends publish_every_s after the last call.
+    and for tokens in between at the next step that ends publish_every_s after the last call, or later for many readers.
     members: who each sequence belongs to. step_began_at: None between steps. Others may look at these two.
     """
 
@@ -342,7 +345,8 @@ class EngineCore:
         return report
 
     def _publish(self) -> None:
-        if self._is_urgent or self._clock() - self._published_at >= self._publish_every_s:
+        pause_s = self._publish_every_s * max(1.0, len(self._reports) / FEW_READERS)
+        if self._is_urgent or self._clock() - self._published_at >= pause_s:
             self._tell()
 
     def _tell(self) -> None:

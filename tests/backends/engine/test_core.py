@@ -314,6 +314,20 @@ def test_tokens_that_come_faster_than_anyone_sees_are_told_together() -> None:
     assert texts == [1, 3, 3, 3, 3, 3, 3, 1], "the first and the last come at once"
 
 
+def test_many_readers_are_told_less_often() -> None:
+    bench = Bench(publish_every_s=0.008, max_batch_size=32)
+    bench.runner.likes = LETTERS
+    crowd = [job([number, 2, 3], max_tokens=20) for number in range(32)]
+    bench.submit(*crowd)
+    bench.step(4)  # all have begun
+    bench.published.clear()
+    while not any(report.is_last for batch in bench.published for report in batch):
+        bench.step()
+        bench.now += 0.004
+    texts = [len(batch[-1].events) for batch in bench.published]
+    assert texts[1:-1] == [4] * len(texts[1:-1]) != [], "every 16 ms rather than every 8"
+
+
 def test_tokens_are_told_before_another_prompt_is_read() -> None:
     bench = Bench(publish_every_s=1000.0)
     bench.runner.likes = LETTERS
