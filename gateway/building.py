@@ -19,7 +19,8 @@ from backends.server import Keeping, ServerOptions, server_backend
 from backends.upstream import Timeouts
 from backends.upstream_backend import Behaviour
 from backends.vllm import VllmOptions, vllm_backend
-from gateway.config import AnyModel, ConfigError, EngineModel, ServedElsewhere, ServerModel, TtnnModel, VllmModel
+from gateway.config import AnyModel, EngineModel, ServedElsewhere, ServerModel, TtnnModel, VllmModel
+from gateway.document import ConfigError
 
 
 def build_backend(options: AnyModel) -> Backend:

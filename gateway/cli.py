@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway import clients
 from gateway import config as configuration
 from gateway.app import running
+from gateway.document import ConfigError
 from gateway.listeners import Address, NoListener
 from gateway.log import configure
 from gateway.routes import ROUTES, Route
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{args.config}: ok")
             case _:
                 return _serve(configuration.load(args.config), args.config)
-    except (configuration.ConfigError, NoListener, clients.NotRunning) as error:
+    except (ConfigError, NoListener, clients.NotRunning) as error:
         print(f"dragoman: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,37 +1,27 @@
-"""The typed shape of config.yaml, and how it is read: early, strictly, and with every error naming its place.
-
-YAML keeps the last of two equal keys and reads `no` as false in silence; here both are errors. `${VAR}` and
-`${VAR:-default}` are expanded in scalars after parsing, so that a value can't change the document's structure.
-"""
+"""The typed shape of config.yaml, and what no single option can say. How the file is read: see document.py."""
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from adapters.registry import DIALECTS
+from gateway.document import ConfigError, Document, Place
 from gateway.origins import is_loopback
 from gateway.routes import ROUTES
 
-Place = tuple[str | int, ...]
 _REACHABLE = (
     "is reached by other machines, and there are no `keys:`; "
     "add some, or say `access: {without_keys: anyone on the network}`"
 )
 _BACKENDS = "'engine', 'ttnn', 'vllm' or 'server'"
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
-
-
-class ConfigError(Exception):
-    """One line for the operator: file, line, path of the option, and what is wrong with it."""
 
 
 class Options(BaseModel):
@@ -257,7 +247,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
 
 
 def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
-    document = _Document(name, environment)
+    document = Document(name, environment)
     value = document.read(text)
     try:
         config = Config.model_validate(value)
@@ -271,7 +261,7 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Config:
     return config
 
 
-def _check_names(config: Config, document: _Document) -> None:
+def _check_names(config: Config, document: Document) -> None:
     owner: dict[str, str] = {}
     for name, model in config.models.items():
         for alias in (name, *model.aliases):
@@ -288,7 +278,7 @@ def _check_names(config: Config, document: _Document) -> None:
             raise document.error(("listeners", index, "host"), f"{listener.host} {_REACHABLE}")
 
 
-def _check_quotas(config: Config, document: _Document) -> None:
+def _check_quotas(config: Config, document: Document) -> None:
     names = {alias for name, model in config.models.items() for alias in (name, *model.aliases)}
     quotas: dict[Place, Quota] = {("limits", "client"): config.limits.client}
     quotas |= {("keys", name, "limits"): key.limits for name, key in config.keys.items()}
@@ -298,7 +288,7 @@ def _check_quotas(config: Config, document: _Document) -> None:
                 raise document.error((*place, "models"), f"no model or alias is called '{name}'")
 
 
-def _check_routes(config: Config, document: _Document) -> None:
+def _check_routes(config: Config, document: Document) -> None:
     verbs = {verb for route in ROUTES for verb in route.verbs}
     for path, verb in config.routes.items():
         place = ("routes", path)
@@ -310,7 +300,7 @@ def _check_routes(config: Config, document: _Document) -> None:
             raise document.error(place, f"there is no verb '{verb}': {hint}")
 
 
-def _check_keys(config: Config, document: _Document) -> None:
+def _check_keys(config: Config, document: Document) -> None:
     owner: dict[str, str] = {}
     for name, key in config.keys.items():
         try:
@@ -323,7 +313,7 @@ def _check_keys(config: Config, document: _Document) -> None:
         owner[secret] = name
 
 
-def _check_pinned(config: Config, document: _Document) -> None:
+def _check_pinned(config: Config, document: Document) -> None:
     for name, model in config.models.items():
         others = [other for other, its in config.models.items() if its.exclusive == model.exclusive and other != name]
         if model.pinned and model.exclusive and others:
@@ -351,67 +341,3 @@ def _complaint(invalid: ValidationError) -> tuple[Place, str]:
 def _without_tag(place: Place) -> Place:
     """pydantic puts the kind of backend between a model's name and its option; the file doesn't."""
     return (*place[:2], *place[3:]) if place[:1] == ("models",) and len(place) > 2 and place[2] != "backend" else place
-
-
-class _Document:
-    """A YAML document that remembers on which line each value stands."""
-
-    _variable = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-
-    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
-        self.name = name
-        self.environment = environment
-        self.lines: dict[Place, int] = {}
-
-    def read(self, text: str) -> Any:
-        loader = yaml.SafeLoader(text)
-        try:
-            root = loader.get_single_node()
-            return {} if root is None else self._value(root, (), loader)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ConfigError(f"{self.name}:{line}: {error.problem}") from None
-        finally:
-            loader.dispose()
-
-    def error(self, place: Place, message: str) -> ConfigError:
-        """The line is that of the nearest enclosing value, where the value itself is missing."""
-        near = place
-        while near not in self.lines and near:
-            near = near[:-1]
-        where = ".".join(map(str, place)) or "the document"
-        return ConfigError(f"{self.name}:{self.lines.get(near, 1)}: {where}: {message}")
-
-    def _value(self, node: yaml.Node, place: Place, loader: yaml.SafeLoader) -> Any:
-        self.lines[place] = node.start_mark.line + 1
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, place, loader)
-        if isinstance(node, yaml.SequenceNode):
-            return tuple(self._value(item, (*place, i), loader) for i, item in enumerate(node.value))
-        return self._scalar(node, place, loader)
-
-    def _mapping(self, node: yaml.MappingNode, place: Place, loader: yaml.SafeLoader) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value
-            if not isinstance(key, str):
-                raise self.error(place, "a key must be a plain word")
-            here = (*place, key)
-            if key in values:
-                self.lines[here] = key_node.start_mark.line + 1
-                raise self.error(here, "the key stands here twice")
-            values[key] = self._value(value_node, here, loader)
-        return values
-
-    def _scalar(self, node: yaml.Node, place: Place, loader: yaml.SafeLoader) -> Any:
-        expanded = self._variable.sub(lambda found: self._expand(found, place), node.value)
-        if expanded == node.value:
-            return loader.construct_object(node)
-        resolve: Callable[..., str] = loader.resolve  # a number that came from the environment is a number
-        return loader.construct_object(yaml.ScalarNode(resolve(yaml.ScalarNode, expanded, (True, False)), expanded))
-
-    def _expand(self, found: re.Match[str], place: Place) -> str:
-        value = self.environment.get(found[1], found[2])
-        if value is None:
-            raise self.error(place, f"the environment has no {found[1]}, and ${{{found[1]}:-…}} gives no default")
-        return value

@@ -18,7 +18,7 @@ from adapters.base import Served
 from adapters.framing import to_json
 from backends.base import BackendState
 from backends.errors import DragomanError, Forbidden, InvalidRequest, NotFound, UnknownModel
-from gateway.config import ConfigError
+from gateway.document import ConfigError
 from gateway.models import ModelRegistry
 from gateway.origins import host_name, is_loopback
 from gateway.queue import Ticket

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import structlog
 
 from gateway.changes import Changes
-from gateway.config import Config, ConfigError, load
+from gateway.config import Config, load
+from gateway.document import ConfigError
 
 log = structlog.get_logger()
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from gateway.config import ConfigError, Limits, Quota, parse
+from gateway.config import Limits, Quota, parse
+from gateway.document import ConfigError
 from tests.fakes import Hangs, ScriptedBackend
 from tests.gateway.conftest import Connect
 from tests.gateway.test_handler import until

@@ -11,7 +11,8 @@ import pytest
 from backends.engine.backend import EngineBackend
 from backends.upstream_backend import UpstreamBackend
 from gateway.building import build_backend, engine_options, server_options, ttnn_options, vllm_options
-from gateway.config import ConfigError, EngineModel, Model, ServerModel, TtnnModel, VllmModel
+from gateway.config import EngineModel, Model, ServerModel, TtnnModel, VllmModel
+from gateway.document import ConfigError
 
 OTHER: dict[str, Any] = {
     "folder": "/m", "window": 64, "max_batch_size": 3, "block_size": 8, "num_blocks": 9, "step_tokens": 7,

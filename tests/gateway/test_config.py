@@ -8,7 +8,6 @@ import yaml
 
 from gateway.config import (
     Config,
-    ConfigError,
     Listener,
     Model,
     ServedElsewhere,
@@ -17,6 +16,7 @@ from gateway.config import (
     load,
     parse,
 )
+from gateway.document import ConfigError
 
 ROOT = Path(__file__).parents[2]
 LEAST = """

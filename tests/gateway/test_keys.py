@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from gateway.config import Config, ConfigError, parse
+from gateway.config import Config, parse
+from gateway.document import ConfigError
 from gateway.keys import KeyRing, presented_keys
 from tests.fakes import ScriptedBackend
 from tests.gateway.conftest import Connect, LogLines

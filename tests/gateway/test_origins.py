@@ -7,7 +7,8 @@ import socket
 import pytest
 from multidict import CIMultiDict
 
-from gateway.config import Access, ConfigError, parse
+from gateway.config import Access, parse
+from gateway.document import ConfigError
 from gateway.origins import OriginPolicy
 from tests.fakes import ScriptedBackend
 from tests.gateway.conftest import Connect
