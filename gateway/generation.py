@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from typing_extensions import assert_never
 
+from backends.errors import TooSlow
 from backends.events import Event, EventStream, Finished, Prefilled, Reasoning, Started, Text, Usage
 from backends.request import GenerateRequest
 from gateway.buffer import Buffer
@@ -21,45 +22,71 @@ WhenLeft: TypeAlias = Literal["cancel", "drain", "cache"]
 """When nobody reads any more. cancel: end at once. drain: go on to the end, for a server that takes an abort badly.
 cache: go on until the prompt is evaluated, so that the same prompt finds it in the prefix cache the next time."""
 
+MAX_BEHIND = 16_384
+"""Events that a reader may be behind: minutes of most models. A client that reads nothing is dropped by time as well
+(`unread_s`), but a fast model could fill the memory until then."""
+
 
 @dataclass(slots=True, eq=False)
 class Reader:
-    """buffer: what is completed, where a newer keystroke may supersede it. superseded_by: the request that has."""
+    """buffer: what is completed, where a newer keystroke may supersede it. superseded_by: the request that has. place:
+    of the generation's events, how many it has read of those that are kept. is_dropped: it was too far behind."""
 
     client: str
     buffer: Buffer | None = None
     superseded_by: str = ""
+    place: int = 0
+    is_dropped: bool = False
+
+
+@dataclass(slots=True)
+class _Seen:
+    """In tokens."""
+
+    prompt: int
+    cached: int = 0
+    completion: int = 0
 
 
 class Unfinished:
     """What a reader has seen of its choices, so that they can be ended well before their end."""
 
     def __init__(self, num_choices: int) -> None:
-        self._usage: dict[int, Usage | None] = dict.fromkeys(range(num_choices))  # None: not started
+        self._seen: dict[int, _Seen | None] = dict.fromkeys(range(num_choices))  # None: not started
 
     def note(self, events: Iterable[Event]) -> None:
         for event in events:
             self._note(event)
 
     def _note(self, event: Event) -> None:
-        usage = self._usage.get(event.index) or Usage()
         match event:
             case Started():
-                self._usage[event.index] = Usage(prompt_tokens=event.prompt_tokens)
-            case Prefilled():
-                self._usage[event.index] = replace(usage, cached_tokens=event.cached)
-            case Text() | Reasoning():
-                num_tokens = usage.completion_tokens + len(event.token_ids)
-                self._usage[event.index] = replace(usage, completion_tokens=num_tokens)
+                self._seen[event.index] = _Seen(event.prompt_tokens)
             case Finished():
-                del self._usage[event.index]
+                del self._seen[event.index]
             case _:
-                pass
+                seen = self._seen.get(event.index)
+                if seen is not None:
+                    _count(seen, event)
 
     def end(self) -> list[Event]:
         """`length`, for that is what every dialect has for a text that was cut, and every client takes it."""
-        events: list[Event] = [Started(index, 0) for index, usage in self._usage.items() if usage is None]
-        return events + [Finished(index, "length", usage or Usage()) for index, usage in self._usage.items()]
+        events: list[Event] = [Started(index, 0) for index, seen in self._seen.items() if seen is None]
+        return events + [Finished(index, "length", _usage(seen)) for index, seen in self._seen.items()]
+
+
+def _count(seen: _Seen, event: Event) -> None:
+    match event:
+        case Text() | Reasoning():
+            seen.completion += len(event.token_ids)
+        case Prefilled():
+            seen.cached = event.cached
+        case _:
+            pass
+
+
+def _usage(seen: _Seen | None) -> Usage:
+    return Usage() if seen is None else Usage(seen.prompt, seen.completion, seen.cached)
 
 
 class Generation:
@@ -105,7 +132,17 @@ class Generation:
             self._observe(event)
             self._has_prompt = self._has_prompt or not isinstance(event, Started | Prefilled)
         self._events += batch
+        self._drop_slow_readers()
         self._wake()
+
+    def _drop_slow_readers(self) -> None:
+        """Each learns of it as soon as it looks. What nobody will read isn't kept."""
+        for reader in self.readers.copy():
+            if len(self._events) - reader.place > MAX_BEHIND:
+                reader.is_dropped = True
+                self.readers.remove(reader)
+        if not self.readers and not self.is_shared:
+            self._events.clear()
 
     def _end(self) -> None:
         if not self._is_over:
@@ -114,21 +151,33 @@ class Generation:
             self._wake()
 
     def _is_of_no_use(self) -> bool:
-        return not self.readers and self._when_left == "cache" and self._has_prompt
+        if self.readers:
+            return False
+        match self._when_left:
+            case "cancel":
+                return True
+            case "drain":
+                return False
+            case "cache":
+                return self._has_prompt
+            case _:
+                assert_never(self._when_left)
 
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
     async def read(self, reader: Reader) -> EventStream:
-        """Closing it leaves. Raises what the backend raised, behind what came before."""
+        """Closing it leaves. Raises what the backend raised, behind what came before, and TooSlow when it was
+        dropped."""
         self.readers.append(reader)
-        unfinished, place = Unfinished(self.request.num_choices), 0
+        unfinished = Unfinished(self.request.num_choices)
         try:
             while True:
-                if place < len(self._events):
-                    batch = self._events[place:]
-                    place = self._read_up_to(len(self._events))
+                if reader.is_dropped:
+                    raise TooSlow(f"the answer is more than {MAX_BEHIND} tokens ahead of its reader")
+                elif reader.place < len(self._events):
+                    batch = self._read(reader)
                     unfinished.note(batch)
                     yield batch
                 elif self._error is not None:
@@ -141,31 +190,25 @@ class Generation:
                 else:
                     await self._news.wait()
         finally:
-            self.readers.remove(reader)
-            if not self.readers:
-                await self._leave()
+            await self._leave(reader)
 
-    def _read_up_to(self, place: int) -> int:
+    def _read(self, reader: Reader) -> list[Event]:
+        batch = self._events[reader.place :]
         if self.is_shared:
-            return place
-        self._events.clear()
-        return 0
+            reader.place = len(self._events)
+        else:
+            self._events.clear()
+        return batch
+
+    async def _leave(self, reader: Reader) -> None:
+        if not reader.is_dropped:
+            self.readers.remove(reader)
+        if self._is_of_no_use():
+            await self.stop()
 
     def supersede(self, reader: Reader, request_id: str) -> None:
         reader.superseded_by = request_id
         self._wake()
-
-    async def _leave(self) -> None:
-        match self._when_left:
-            case "cancel":
-                await self.stop()
-            case "drain":
-                pass
-            case "cache":
-                if self._has_prompt:
-                    await self.stop()
-            case _:
-                assert_never(self._when_left)
 
     async def stop(self) -> None:
         """The backend is told at once, and has let go when this returns."""
