@@ -66,7 +66,9 @@ async def chat(call: Call) -> Exchange | Reply:
         return _without_text(body, "unload")
     scheduled = await body.schedule(call, served)
     if not body.messages:
+        body.hold(call, served)
         return _without_text(body, "load")
+    body.hold_after(call, served)
     prompt = body.prompt()
     if body.debug_render_only:
         async with call.models.acquire(served) as backend:

@@ -5,8 +5,9 @@ Wire facts: ollama api/types.go (EmbedRequest, EmbeddingRequest), server/routes.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -94,16 +95,16 @@ async def embeddings(call: Call) -> Reply:
     body = EmbeddingsBody.parse(call)
     if not body.model.strip():
         raise InvalidRequest("model is required", param="model")
-    served = _scheduled(call, body.model, body.options, body.keep_alive)
-    async with call.models.acquire(served) as backend:
+    served = _scheduled(call, body.model, body.options)
+    async with _held(call, served, body.keep_alive) as backend:
         made = await backend.embed([body.prompt]) if body.prompt else None
     return json_reply({"embedding": made.vectors[0] if made else []})
 
 
 async def embedded(call: Call, body: EmbedBody, inputs: Sequence[str]) -> Embedded:
     """Raises InvalidRequest for an input that is too long, Unsupported where the model has no embeddings."""
-    served = _scheduled(call, body.model, body.options, body.keep_alive)
-    async with call.models.acquire(served) as backend:
+    served = _scheduled(call, body.model, body.options)
+    async with _held(call, served, body.keep_alive) as backend:
         load_s = max(0.0, time.time() - call.received)
         if not inputs:
             return Embedded(np.zeros((0, 0), np.float32), 0, load_s)
@@ -118,15 +119,22 @@ async def embedded(call: Call, body: EmbedBody, inputs: Sequence[str]) -> Embedd
     return Embedded(vectors, sum(made.num_tokens), load_s)
 
 
-def _scheduled(call: Call, model: str, options: dict[str, Any], keep_alive: float | None) -> Served:
+@contextlib.asynccontextmanager
+async def _held(call: Call, served: Served, keep_alive: float | None) -> AsyncIterator[Backend]:
+    """The model, and then for so long after its last request, where that was said."""
+    async with call.models.acquire(served) as backend:
+        if keep_alive is not None:
+            call.models.keep_alive(served, keep_alive)
+        yield backend
+
+
+def _scheduled(call: Call, model: str, options: dict[str, Any]) -> Served:
     """Raises NotFound in the words of Ollama's scheduler, or Fault for an option of a wrong type."""
     try:
         served = resolve(call, model)
     except UnknownModel:
         raise NotFound(f"model {quoted(model)} not found, try pulling it first", param="model") from None
     Options(options, call)
-    if keep_alive is not None:
-        call.models.keep_alive(served, keep_alive)
     return served
 
 

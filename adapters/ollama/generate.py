@@ -127,7 +127,9 @@ async def generate(call: Call) -> Exchange | Reply:
     body.check_raw()
     scheduled = await body.schedule(call, served)
     if not body.has_prompt:
+        body.hold(call, served)
         return _without_text(body, "load")
+    body.hold_after(call, served)
     prompt = body.to_prompt(call)
     if body.context and not isinstance(prompt, InfillPrompt):
         async with call.models.acquire(served) as backend:

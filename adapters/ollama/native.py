@@ -5,10 +5,12 @@ Wire facts: ollama api/types.go (GenerateRequest, ChatRequest), server/routes.go
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -21,6 +23,7 @@ from adapters.ollama.names import refuse_route, require, resolve
 from adapters.ollama.options import Options, Think, to_output
 from backends.base import Backend, BackendState
 from backends.errors import DragomanError, InvalidRequest, Unsupported
+from backends.events import EventStream
 from backends.request import ChatPrompt, GenerateRequest, InfillPrompt, Prompt, TextPrompt
 
 _MOST_TOP_LOGPROBS = 20
@@ -79,10 +82,23 @@ class NativeBody(GoBody):
         reasoning = self._reasoning(served)
         refuse_route(served, self.model, self.verb)
         require(served, self.model, *(name for name, is_wanted in self.wanted().items() if is_wanted))
-        options = Options(self.options, call)
+        return Scheduled(served, Options(self.options, call), reasoning)
+
+    def hold(self, call: Call, served: Served) -> None:
+        """How long the model stays after its last request, where that was said."""
         if self.keep_alive is not None:
             call.models.keep_alive(served, self.keep_alive)
-        return Scheduled(served, options, reasoning)
+
+    def hold_after(self, call: Call, served: Served) -> None:
+        """The same, once it has this request: said before, 0 might unload it first."""
+        if self.keep_alive is not None:
+            call.tap = partial(self._held, call, served)
+
+    async def _held(self, call: Call, served: Served, events: EventStream) -> EventStream:
+        self.hold(call, served)
+        async with contextlib.aclosing(events):
+            async for batch in events:
+                yield batch
 
     def unload(self, call: Call, served: Served) -> None:
         if served.backend.state is BackendState.READY:
