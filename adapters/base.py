@@ -153,7 +153,7 @@ class Exchange(Protocol):
     """One generation being answered. Made by parsing a Call; then told the events, in order.
 
     A frame is one HTTP chunk: one SSE event or one NDJSON line, never more and never less, because some clients parse
-    each chunk as one JSON document.
+    each chunk as one JSON document. Over a WebSocket it is one message.
     """
 
     request: GenerateRequest
@@ -191,7 +191,9 @@ class Dialect:
     wrong_method: its 405 or 404. headers: on every answer. cors: more headers, for a call's origin (None: it
     has none). preflight: the answer to OPTIONS; None: it is a method like any other. admit: asked of the persona before
     anything else; a Reply turns the request away. public: verbs that are answered without an API key even where one is
-    asked for: those that its own server leaves open and that neither use a model nor tell about one.
+    asked for: those that its own server leaves open and that neither use a model nor tell about one. sockets: verbs
+    that are asked over a WebSocket, a message for each body; one that fails closes it, and the error's body is the
+    reason.
     """
 
     name: str
@@ -204,3 +206,4 @@ class Dialect:
     headers: Mapping[str, str] = field(default_factory=dict)
     admit: Callable[[Call], Reply | None] = lambda _call: None
     public: frozenset[str] = frozenset()
+    sockets: frozenset[str] = frozenset()

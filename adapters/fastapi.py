@@ -37,8 +37,8 @@ def detail(text: str, status: int) -> Reply:
     return Reply(to_json({"detail": text}), status)
 
 
-def unknown_route(_call: Call, _nearest: str | None) -> Reply:
-    return detail("Not Found", 404)
+def unknown_route(_call: Call, nearest: str | None) -> Reply:
+    return detail(f"Not Found: did you mean {nearest}?" if nearest else "Not Found", 404)
 
 
 def wrong_method(_call: Call, allowed: Sequence[str]) -> Reply:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -19,10 +20,11 @@ from adapters.base import Call, Dialect, Exchange, Reply
 from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
 from backends.events import Completion, Event, EventStream
 from gateway.allowance import ClientModels, bound_length, quota_of
-from gateway.body import read_body
 from gateway.bounds import check_images, check_request
+from gateway.channel import Channel, Http, Message
 from gateway.client import Client, identify
 from gateway.config import Access, Key, Limits, Quota
+from gateway.conversation import converse
 from gateway.intent import Overrides, intent_of_verb
 from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine, without_content
@@ -85,15 +87,22 @@ class Handler:
             received=time.time(),
             totals=self._traffic.totals,
         )
-        line = RequestLine(call, str(client), self._log_prompts)
-        try:
+        with self._noted(call, client) as line:
             response = await self._answer(request, call, client, line)
             line.status = response.status
             if not response.prepared:
                 response.headers.update(told(line))
             return response
+
+    @contextlib.contextmanager
+    def _noted(self, call: Call, client: Client) -> Iterator[RequestLine]:
+        """Whatever becomes of a request, it is written down."""
+        line = RequestLine(call, str(client), self._log_prompts)
+        try:
+            yield line
         except (ConnectionError, asyncio.CancelledError):
-            line.status, line.error = 499, line.error or "the client left"
+            if not line.status:
+                line.status, line.error = 499, line.error or "the client left"
             raise asyncio.CancelledError from None  # aiohttp would log a ConnectionError with its traceback
         finally:
             line.write()
@@ -119,7 +128,7 @@ class Handler:
                 return self._lost(call, client, route)
             case Match(route, path, params):
                 line.route, call.path, call.params = str(route), path, params
-                return await self._perform(request, call, client, line, route)
+                return await self._perform(Http(request), call, client, line, route)
 
     def _lost(self, call: Call, client: Client, route: Route | None) -> web.Response:
         """A route that nobody serves is a lead: somebody wanted something."""
@@ -133,12 +142,14 @@ class Handler:
         return response
 
     async def _perform(
-        self, request: web.Request, call: Call, client: Client, line: RequestLine, route: Route
+        self, channel: Channel, call: Call, client: Client, line: RequestLine, route: Route
     ) -> web.StreamResponse:
         dialect, verb = self._meant(route, call, line)
         try:
             self._require_key(call, client, is_public=verb in dialect.public)
-            call.body = await read_body(request.content, self._limits)  # not before we know who it is: it may be large
+            if verb in dialect.sockets and not isinstance(channel, Message):
+                return await self._converse(channel.request, call, client, line, dialect, route)
+            call.body = await channel.body(self._limits)  # not before we know who it is: it may be large
             dialect, verb = self._meant(route, call, line)  # it may tell that another family's client is asking
             self._require_key(call, client, is_public=verb in dialect.public)
             outcome = await dialect.verbs[verb](call)
@@ -151,7 +162,7 @@ class Handler:
             bound_length(outcome.request, self._quota_of(client))
             overruled = self._overrides.verdict(str(client), call.headers)
             with self._traffic.asking(outcome.request, client, overruled, line):
-                return await self._generate(outcome, dialect, request, call, line)
+                return await self._generate(outcome, dialect, channel, call, line)
         except DragomanError as error:
             line.error = error.message if self._log_prompts else without_content(error)
             return refuse(error, dialect, call)
@@ -161,6 +172,28 @@ class Handler:
             log.exception("bug", id=call.id, route=line.route)
             line.error = "the gateway failed: see its log"
             return refuse(DragomanError(line.error), dialect, call)
+
+    async def _converse(
+        self, request: web.Request, call: Call, client: Client, opened: RequestLine, dialect: Dialect, route: Route
+    ) -> web.StreamResponse:
+        """Each message is a request of its own, with a line of its own. To whoever opens no socket there is nothing."""
+        socket = web.WebSocketResponse(max_msg_size=self._limits.max_body_mib * 2**20, compress=False)
+        if not socket.can_prepare(request):
+            return respond(self._persona.unknown_route(call, None), self._persona, call)
+        socket.headers.update(common_headers(dialect, call))
+        await socket.prepare(request)
+        opened.status = socket.status  # whoever closes it, and however
+
+        async def answer(body: bytes) -> str:
+            asked = replace(call, id=uuid.uuid4().hex, received=time.time(), ignored=[])
+            with self._noted(asked, client) as line:
+                line.route = str(route)
+                response = await self._perform(Message(request, socket, body), asked, client, line, route)
+                line.status = response.status
+                return response.text or "" if isinstance(response, web.Response) else line.error
+
+        await converse(socket, answer)
+        return socket
 
     def _meant(self, route: Route, call: Call, line: RequestLine) -> tuple[Dialect, str]:
         line.verb = route.verb_for(call)
@@ -176,7 +209,7 @@ class Handler:
         return quota_of(client, self._limits.client, self._key_options)
 
     async def _generate(
-        self, exchange: Exchange, dialect: Dialect, request: web.Request, call: Call, line: RequestLine
+        self, exchange: Exchange, dialect: Dialect, channel: Channel, call: Call, line: RequestLine
     ) -> web.StreamResponse:
         line.model, line.streamed = exchange.served.name, exchange.streams
         line.parsed()
@@ -185,7 +218,7 @@ class Handler:
             try:
                 async with contextlib.aclosing(self._events(exchange, call, ticket, line)) as events:
                     if exchange.streams:
-                        return await self._stream(exchange, dialect, request, call, events, line)
+                        return await self._stream(exchange, dialect, channel, call, events, line)
                     completion = Completion(exchange.request.n)
                     async for batch in events:
                         for event in batch:
@@ -199,7 +232,7 @@ class Handler:
         self,
         exchange: Exchange,
         dialect: Dialect,
-        request: web.Request,
+        channel: Channel,
         call: Call,
         events: EventStream,
         line: RequestLine,
@@ -214,10 +247,8 @@ class Handler:
             call.ignored += exchange.request.ignored
             headers = {**common_headers(dialect, call), **exchange.headers, **told(line),
                        "Content-Type": exchange.content_type}  # fmt: skip
-            response = web.StreamResponse(headers=headers)
             rest = _after(first, events)
-            await stream(request, response, exchange, rest, line, unread_s=self._limits.unread_s)
-            return response
+            return await stream(channel, headers, exchange, rest, line, unread_s=self._limits.unread_s)
         finally:
             await _cancelled(first)
 

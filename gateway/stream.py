@@ -1,19 +1,20 @@
-"""Events to a socket, as they come. One frame is one HTTP chunk; a client that leaves ends the generation, and one that
-doesn't read is made to leave."""
+"""Events to a socket, as they come. One frame is one HTTP chunk or one message; a client that leaves ends the
+generation, and one that doesn't read is made to leave."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from adapters.base import Exchange, KeepAlive
 from backends.errors import DragomanError
 from backends.events import EventStream
+from gateway.channel import Channel
 from gateway.log import RequestLine, without_content
 
 log = structlog.get_logger()
@@ -22,23 +23,20 @@ _LOOKS_PER_DEADLINE = 4
 
 
 async def stream(
-    request: web.Request,
-    response: web.StreamResponse,
+    channel: Channel,
+    headers: Mapping[str, str],
     exchange: Exchange,
     events: EventStream,
     line: RequestLine,
     *,
     unread_s: float,
-) -> None:
+) -> web.StreamResponse:
     """Sends everything, the headers first. An error is told in the stream, and nothing follows it. unread_s: who reads
     nothing for so long is dropped."""
-    body = await response.prepare(request)
-    if body is None:
-        raise RuntimeError("the answer has begun already")
-    writer = _Writer(request, body, line, unread_s)
+    writer = _Writer(channel, await channel.begin(headers), line, unread_s)
     async with writer.watched(exchange.keep_alive):
         await _send_answer(writer, exchange, events, line)
-    await response.write_eof()
+    return await channel.end()
 
 
 async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream, line: RequestLine) -> None:
@@ -60,14 +58,13 @@ async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream,
 class _Writer:
     """Writes frames, and knows when the last one went, and whether one is on its way.
 
-    Each frame is a chunk, but all that are there go in one write: a system call costs more than all the rest of it.
-    aiohttp writes every chunk by itself, so here they are cut by us.
+    All frames that are there go in one write: a system call costs more than all the rest of it.
     """
 
-    def __init__(self, request: web.Request, body: AbstractStreamWriter, line: RequestLine, unread_s: float) -> None:
-        self._request = request
+    def __init__(self, channel: Channel, body: AbstractStreamWriter, line: RequestLine, unread_s: float) -> None:
+        self._request = channel.request
+        self._cut = channel.cut
         self._body = body
-        self._is_chunked = request.version >= HttpVersion11
         self._line = line
         self._unread_s = unread_s
         self._clock = asyncio.get_running_loop().time
@@ -76,7 +73,7 @@ class _Writer:
 
     async def send(self, frames: Iterable[bytes]) -> None:
         """Raises ConnectionResetError when the client has left."""
-        data = b"".join(_chunk(frame) for frame in frames) if self._is_chunked else b"".join(frames)
+        data = b"".join(map(self._cut, frames))
         if not data:
             return
         transport = self._request.transport
@@ -117,8 +114,3 @@ class _Writer:
         self._line.error = f"the client read nothing for {self._unread_s:g} s"
         if self._request.transport is not None:
             self._request.transport.abort()
-
-
-def _chunk(frame: bytes) -> bytes:
-    """RFC 9112, section 7.1. An empty one would end the answer."""
-    return b"%x\r\n%b\r\n" % (len(frame), frame) if frame else b""

@@ -178,6 +178,12 @@ class ChatBody(Settings):
         """What there is of the answer already."""
         return self.history.internal[-1][1] if self.continues and self.history.internal else ""
 
+    def history_with(self, text: str) -> dict[str, list[Any]]:
+        """The history when so much has been generated."""
+        turn = [self.asked, self.begun + text]
+        internal, visible = self.kept
+        return {"internal": [*internal, turn], "visible": [*visible, turn]}
+
     def request(self, request_id: str) -> GenerateRequest:
         """Raises InvalidField."""
         context = self.context_instruct if self.mode == "instruct" else self.context

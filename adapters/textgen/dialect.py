@@ -2,7 +2,8 @@
 
 Where it differs from the server on purpose:
 
-- The old API streamed over WebSockets, at a port of its own; that isn't served.
+- The old API streamed over WebSockets at a port of its own; here it is any port. A socket is closed with 1011 after an
+  error, as there, and the reason says which.
 - A chat is put by the model's own template, not by a character's.
 - A prompt that is too long is refused; the server cuts its beginning off without a word.
 """
@@ -33,10 +34,13 @@ async def completions(call: Call) -> CompletionExchange:
     return CompletionExchange(call, resolve(call, body.model), body.request(call.id), body.options())
 
 
-def error_reply(error: DragomanError, _call: Call) -> Reply:
-    """What a body lacks is told as FastAPI does; everything else nearly as OpenAI's API does."""
+def error_reply(error: DragomanError, call: Call) -> Reply:
+    """What a body lacks is told as FastAPI does; everything else nearly as OpenAI's API does. For the reason that a
+    WebSocket is closed with, there is room for the words alone."""
     if isinstance(error, Unauthorized):
         return fastapi.detail("Unauthorized", 401)
+    if "Upgrade" in call.headers:
+        return Reply(error.message.encode(), error.status, "text/plain; charset=utf-8")
     kind = "server_error" if error.status >= 500 else "invalid_request_error"
     shape = {"message": error.message, "type": kind, "param": error.param, "code": None}
     return fastapi.rejection(error) or Reply(to_json({"error": shape}), error.status)
@@ -50,6 +54,7 @@ def make_dialect(generations: Generations) -> Dialect:
         verbs={
             "chat": generating.chat,
             "chat_prompt": probes.chat_prompt,
+            "chat_stream": generating.chat_stream,
             "completions": completions,
             "decode": probes.decode,
             "encode": probes.encode,
@@ -67,6 +72,7 @@ def make_dialect(generations: Generations) -> Dialect:
             "models": probes.models,
             "stop_generation": generating.stop_generation,
             "stop_stream": generating.stop_stream,
+            "stream": generating.stream,
             "token_count": probes.token_count,
         },
         error=error_reply,
@@ -75,6 +81,7 @@ def make_dialect(generations: Generations) -> Dialect:
         preflight=preflight,
         cors=cors,
         headers={"Server": "uvicorn"},
+        sockets=frozenset({"stream", "chat_stream"}),
     )
 
 

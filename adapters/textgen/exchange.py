@@ -13,6 +13,7 @@ from adapters import framing
 from adapters.base import Call, Reply, Served
 from adapters.generations import Generations, owner_of
 from adapters.textgen.body import ChatBody, GenerateBody, LogitsBody
+from adapters.textgen.messages import ChatMessages, TextMessages
 from adapters.whole import WholeExchange
 from backends.events import Completion
 from backends.request import GenerateRequest
@@ -31,10 +32,7 @@ class ChatExchange(WholeExchange):
 
     def reply(self, completion: Completion) -> Reply:
         (choice,) = completion.ordered
-        turn = [self._body.asked, self._body.begun + choice.text]
-        internal, visible = self._body.kept
-        history = {"internal": [*internal, turn], "visible": [*visible, turn]}
-        return python_reply({"results": [{"history": history}]})
+        return python_reply({"results": [{"history": self._body.history_with(choice.text)}]})
 
 
 class LogitsExchange(WholeExchange):
@@ -67,6 +65,14 @@ class Generating:
     async def chat(self, call: Call) -> ChatExchange:
         body: ChatBody = ChatBody.parse(call)
         return ChatExchange(call.models.resolve(None), self._watched(call, body.request(call.id)), body)
+
+    async def stream(self, call: Call) -> TextMessages:
+        body: GenerateBody = GenerateBody.parse(call)
+        return TextMessages(call.models.resolve(None), self._watched(call, body.request(call.id)))
+
+    async def chat_stream(self, call: Call) -> ChatMessages:
+        body: ChatBody = ChatBody.parse(call)
+        return ChatMessages(call.models.resolve(None), self._watched(call, body.request(call.id)), body)
 
     async def logits(self, call: Call) -> LogitsExchange:
         body: LogitsBody = LogitsBody.parse(call)
