@@ -97,14 +97,14 @@ class Town:
         (runner,) = self.runners
         return runner
 
-    async def ask(self, path: str, body: dict[str, Any], client: str) -> AsyncGenerator[int, None]:
-        """The numbers of tokens that come, event by event."""
+    async def ask(self, path: str, body: dict[str, Any], client: str) -> AsyncGenerator[bytes, None]:
+        """The events that come, as JSON."""
         headers = {"User-Agent": client} if self.is_fair else FCFS
         async with self.session.post(self.url + path, data=json.dumps(body), headers=headers) as response:
             assert response.status == 200, await response.text()
             async for line in response.content:
                 if line.startswith(b"data: {"):
-                    yield line.count(b'"content":"') and 1
+                    yield line.removeprefix(b"data: ")
 
 
 @contextlib.asynccontextmanager
@@ -167,12 +167,12 @@ class Editor:
             "ignore_eos": True,
             "temperature": 0,
         }
-        async with contextlib.aclosing(place.ask("/infill", body, self.name)) as tokens:
-            async for number in tokens:
-                if number:
+        async with contextlib.aclosing(place.ask("/infill", body, self.name)) as events:
+            async for event in events:
+                if b'"content":"' in event:
                     self.first_s.append(time.perf_counter() - began)
                     break
-            async for _ in tokens:
+            async for _ in events:
                 pass
 
 
@@ -181,15 +181,19 @@ def turns(name: str) -> Iterator[dict[str, Any]]:
     for number in itertools.count():
         ask = f"{SOURCE}\nTurn {number} of {name}: what comes next?"
         yield {"messages": [{"role": "user", "content": ask}], "tools": TOOLS, "max_tokens": 128, "stream": True,
-               "ignore_eos": True, "temperature": 0}  # fmt: skip
+               "ignore_eos": True, "temperature": 0, "timings_per_token": True}  # fmt: skip
 
 
-async def keep_asking(place: Town, client: str, received: Counter[str], number: int) -> None:
-    """One after the other."""
+async def keep_asking(place: Town, client: str, evaluated: Counter[str], number: int) -> None:
+    """One after the other. evaluated: the tokens that the device spent on each client, from its prompts and answers."""
     for body in turns(f"{client} {number}"):
-        async with contextlib.aclosing(place.ask("/v1/chat/completions", body, client)) as tokens:
-            async for num_tokens in tokens:
-                received[client] += num_tokens
+        num_before = 0
+        async with contextlib.aclosing(place.ask("/v1/chat/completions", body, client)) as events:
+            async for event in events:
+                if timings := json.loads(event).get("timings"):  # what came from the cache isn't in prompt_n
+                    num_tokens = timings["prompt_n"] + timings["predicted_n"]
+                    evaluated[client] += num_tokens - num_before
+                    num_before = num_tokens
 
 
 @contextlib.asynccontextmanager
@@ -231,20 +235,31 @@ async def typing(device: Device, *, is_fair: bool, num_agent: int) -> tuple[floa
 
 
 async def fairness(device: Device, *, is_fair: bool) -> float:
-    """Jain's index of the tokens that clients got, of whom one sends ten times as many requests."""
-    received: Counter[str] = Counter()
+    """Jain's index of the tokens that were evaluated for clients, of whom one sends ten times as many requests. All
+    have more to ask than there are places, and looking begins once each was served: who finds the device idle has it
+    for itself."""
+    evaluated: Counter[str] = Counter()
     async with town(device, is_fair=is_fair) as place:
         lives = [
-            keep_asking(place, f"client {i}", received, number)
+            keep_asking(place, f"client {i}", evaluated, number)
             for i in range(NUM_CLIENTS)
             for number in range(80 if i == 0 else 8)
         ]
         async with living(*lives):
-            await asyncio.sleep(device.window_s / 2)
-            received.clear()
+            await until_served(evaluated, device)
+            evaluated.clear()
             await asyncio.sleep(2 * device.window_s)
-            shares = [received[f"client {i}"] for i in range(NUM_CLIENTS)]
+            shares = [evaluated[f"client {i}"] for i in range(NUM_CLIENTS)]
     return sum(shares) ** 2 / (NUM_CLIENTS * sum(share**2 for share in shares))
+
+
+async def until_served(evaluated: Counter[str], device: Device) -> None:
+    """Each of the clients, at least once."""
+    for _ in range(100):
+        if len(evaluated) == NUM_CLIENTS:
+            return
+        await asyncio.sleep(device.window_s / 20)
+    raise RuntimeError(f"only {sorted(evaluated)} are served")
 
 
 async def burst(device: Device, *, is_fair: bool) -> int:

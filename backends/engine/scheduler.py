@@ -1,8 +1,8 @@
 """Who runs in the next step: places in the batch and blocks of the KV cache, and who gives them up.
 
-Who waits is served in the order of a fair queue. A few places are completions' for the asking, and bulk gives its place
-to anyone: who gives way is paused between two steps, and keeps its blocks unless they run out. The oldest that runs
-never has to start again.
+Who waits is served in the order of a fair queue. A few places are completions' for the asking, bulk gives its place to
+anyone, and a client with more places than another one of its class shares them: who gives way is paused between two
+steps, and keeps its blocks unless they run out. The oldest that runs never has to start again.
 
 Pure: reads no clock, runs no model. Knows nothing of requests or text.
 """
@@ -10,6 +10,7 @@ Pure: reads no clock, runs no model. Knows nothing of requests or text.
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from operator import attrgetter
 
 from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks
@@ -196,7 +197,7 @@ class Scheduler:
     def _seat(self, sequence: Sequence, *, yielding: Intent) -> bool:
         """Gives it a place and its blocks. yielding: the most urgent class that may be asked to give way to it. False:
         it has to wait."""
-        if self._is_full and self._who_yields(sequence, yielding) is None:
+        if self._is_full and self._who_makes_way(sequence, yielding) is None:
             return False
         while not sequence.capacity:
             try:
@@ -207,7 +208,7 @@ class Scheduler:
                     if loser is None:
                         return False
                     self._preempt(loser)
-        if self._is_full and (loser := self._who_yields(sequence, yielding)) is not None:
+        if self._is_full and (loser := self._who_makes_way(sequence, yielding)) is not None:
             self._pause(loser)
         self._enter(sequence)
         return True
@@ -215,6 +216,18 @@ class Scheduler:
     @property
     def _is_full(self) -> bool:
         return len(self.running) == len(self.slots)
+
+    def _who_makes_way(self, sequence: Sequence, yielding: Intent) -> Sequence | None:
+        return self._who_yields(sequence, yielding) or self._who_shares(sequence)
+
+    def _who_shares(self, sequence: Sequence) -> Sequence | None:
+        """The youngest of the client that has most places of this class, if it has two more than this one's: a place
+        that changes hands makes them more equal, and so never changes back."""
+        peers = [each for each in self.running if each.intent is sequence.intent]
+        num_places = Counter(each.client for each in peers)
+        most = num_places[sequence.client] + 1
+        losers = [each for each in peers if num_places[each.client] > most and not each.keeps_place]
+        return max(losers, key=lambda each: (num_places[each.client], each.rank), default=None)
 
     def _who_yields(self, sequence: Sequence, yielding: Intent) -> Sequence | None:
         least = max(yielding, sequence.intent + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -305,6 +306,52 @@ def test_bulk_gives_way_to_a_chat_but_an_agent_does_not() -> None:
         SequenceState.RUNNING,
         SequenceState.WAITING,
     ]
+
+
+def num_places(scheduler: Scheduler) -> dict[str, int]:
+    return dict(Counter(each.client for each in scheduler.running))
+
+
+def test_who_had_the_batch_for_itself_shares_it_with_the_next_that_comes() -> None:
+    scheduler = make_scheduler(num_blocks=400)
+    greedy = full_of(Intent.CHAT, scheduler, 8, client="a")
+    one = sequence(4, max_tokens=40, client="b")
+    scheduler.add(one)
+    step(scheduler)
+    assert one.generated, "its first token comes with the very next step"
+    paused = greedy[-1]
+    assert paused.state is SequenceState.WAITING
+    assert paused.num_computed > 0, "and nobody starts again for it"
+    for i in range(6):
+        scheduler.add(sequence(4, max_tokens=40, first=100 * i, client="b"))
+        scheduler.add(sequence(4, max_tokens=40, first=100 * i, client="c"))
+    for _ in range(20):  # as their rounds come
+        step(scheduler)
+    assert sorted(num_places(scheduler).values()) == [2, 3, 3]
+    finish(scheduler)
+    assert all(len(each.generated) == 60 for each in greedy)
+
+
+def test_places_that_are_shared_evenly_stay_where_they_are() -> None:
+    scheduler = make_scheduler(num_blocks=400, max_batch_size=4)
+    for client in "ab":
+        for i in range(6):
+            scheduler.add(sequence(4, max_tokens=40, first=100 * i, client=client))
+    scheduler.schedule()
+    before = list(scheduler.running)
+    for _ in range(20):
+        step(scheduler)
+    assert scheduler.running == before
+    assert num_places(scheduler) == {"a": 2, "b": 2}
+
+
+def test_a_place_is_not_taken_for_another_client_from_a_more_urgent_class() -> None:
+    scheduler = make_scheduler(num_blocks=400)
+    full_of(Intent.CHAT, scheduler, 8, client="a")
+    agent = sequence(4, client="b", intent=Intent.AGENT)
+    scheduler.add(agent)
+    step(scheduler)
+    assert agent.state is SequenceState.WAITING
 
 
 def test_a_paused_sequence_loses_its_blocks_before_anyone_who_runs() -> None:
