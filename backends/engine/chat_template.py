@@ -17,9 +17,9 @@ import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from backends.engine.reasoning import find_tags
+from backends.engine.sandbox import BUDGET, Budget, Sandbox
 from backends.engine.tokenizer import Tokenizer
 from backends.errors import BackendFailed, InvalidRequest, Unsupported
 from backends.request import ChatPrompt, FunctionCall, Message, Tool
@@ -80,7 +80,7 @@ class ChatTemplate:
 def _render(template: jinja2.Template, variables: dict[str, Any]) -> str:
     pieces, num_chars = [], 0
     try:
-        for piece in template.generate(variables):
+        for piece in template.generate({**variables, BUDGET: Budget()}):
             pieces.append(piece)
             num_chars += len(piece)
             if num_chars > MAX_CHARS:
@@ -184,9 +184,7 @@ class _Generation(Extension):
 
 
 def _compile(source: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
-    )
+    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
     environment.filters["tojson"] = _tojson
     environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
     try:
