@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from heapq import heappop, heappush
 from typing import TypeAlias
 
 from backends.engine.runner import Ints
@@ -46,7 +47,7 @@ class BlockLeak(RuntimeError):
 class BlockManager:
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
-        self._free = list(reversed(range(num_blocks)))  # a stack: what was used last is still in the processor's caches
+        self._free = list(range(num_blocks))  # a heap: the lowest first, so that those given together lie together
         self._cached: OrderedDict[int, None] = OrderedDict()  # the least recently used first
         self._num_owners = [0] * num_blocks
         self._hash_of: list[BlockHash | None] = [None] * num_blocks
@@ -96,7 +97,7 @@ class BlockManager:
         """All or nothing: raises OutOfBlocks. Evicts only when no block is free."""
         if num_blocks > self.num_available:
             raise OutOfBlocks
-        blocks = [self._free.pop() if self._free else self._evict() for _ in range(num_blocks)]
+        blocks = [heappop(self._free) if self._free else self._evict() for _ in range(num_blocks)]
         for block in blocks:
             self._num_owners[block] = 1
         return blocks
@@ -127,7 +128,7 @@ class BlockManager:
             if self._num_owners[block]:
                 continue
             if self._hash_of[block] is None:
-                self._free.append(block)
+                heappush(self._free, block)
             else:
                 self._cached[block] = None
 
