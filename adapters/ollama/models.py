@@ -44,8 +44,10 @@ async def tags(call: Call) -> Reply:
 
 
 async def ps(call: Call) -> Reply:
-    """The models in memory; the one that stays longest comes first."""
-    loaded = [served for served in call.models.all() if served.backend.state is BackendState.READY]
+    """The models in memory, and those on their way there: the scheduler counts a runner as loaded from when it starts
+    (server/sched.go, load). The one that stays longest comes first."""
+    in_memory = (BackendState.STARTING, BackendState.READY)
+    loaded = [served for served in call.models.all() if served.backend.state in in_memory]
     loaded.sort(key=call.models.expires_at, reverse=True)
     return json_reply({"models": [_running(served, call.models.expires_at(served)) for served in loaded]})
 

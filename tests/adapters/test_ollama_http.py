@@ -119,6 +119,18 @@ async def test_a_model_is_unloaded_and_loaded_again(client: Client, backend: Scr
     assert running["expires_at"] > "2300", "what was asked for ended when it was unloaded"
 
 
+@pytest.mark.parametrize(
+    ("state", "names"), [("starting", ["m"]), ("ready", ["m"]), ("stopping", []), ("failed", []), ("stopped", [])]
+)
+async def test_a_model_runs_from_when_it_is_loading(
+    client: Client, backend: ScriptedBackend, state: str, names: list[str]
+) -> None:
+    await until_state(backend, BackendState.READY)
+    backend.state = BackendState(state)
+    running = (await (await client.get("/api/ps")).json())["models"]
+    assert [model["name"] for model in running] == names
+
+
 async def test_a_request_with_keep_alive_zero_is_answered_first(client: Client, backend: ScriptedBackend) -> None:
     response = await client.post("/api/chat", json=CHAT | {"keep_alive": 0})
     assert orjson.loads((await chunks_of(response))[-1])["done"]
