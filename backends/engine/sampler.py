@@ -98,7 +98,10 @@ def _ban_early_ends(logits: Floats, rows: Sequence[tuple[int, SamplerRow]]) -> N
             banned.setdefault(row.end_ids, []).append(index)
     for end_ids, indices in banned.items():
         columns = [token_id for token_id in end_ids if token_id < logits.shape[1]]
-        logits[np.array(indices)[:, None], columns] = -np.inf
+        if len(indices) == len(logits):
+            logits[:, columns] = -np.inf
+        else:
+            logits[np.array(indices)[:, None], columns] = -np.inf
 
 
 def _apply_mask(edited: Floats, unedited: Floats, mask: Mask) -> None:
