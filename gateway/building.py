@@ -139,5 +139,6 @@ def ttnn_options(options: TtnnModel, environment: Mapping[str, str] = os.environ
         completion_slots=options.completion_slots,
         step_deadline_s=options.step_deadline_s,
         restarts_on_hang=options.restart,
+        max_hangs=options.max_hangs,
     )
     return card, engine

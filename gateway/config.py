@@ -82,6 +82,7 @@ class TtnnModel(Model):
     completion_slots: int | None = Field(default=None, ge=0)
     step_deadline_s: float = Field(default=120.0, gt=0)
     restart: bool = False
+    max_hangs: int = Field(default=3, ge=1)
 
 
 class ServedElsewhere(Model):

@@ -2,15 +2,16 @@
 # Run the tests of `backend: ttnn` on the real ttnn and tt-metal's real Generator: on a card where there is one, else on
 # ttnn's mock device. The environment is made once, outside the checkout; three minutes and 1 GB.
 #   TT_METAL_HOME=…   a checkout of tt-metal: its `models` must match TTNN_VERSION (0.67.0: 26 February 2026)
-#   PYTHON312=…       the interpreter; ttnn has wheels for 3.10 and 3.12 only
+#   TTNN_PYTHON=…     the interpreter, python3.12 if unset; ttnn has wheels for 3.10 and 3.12 only
 set -euo pipefail
 if [ ! -d "${TT_METAL_HOME:-}/models/tt_transformers" ]; then
   echo "****  NOTHING WAS TESTED: TT_METAL_HOME names no checkout of tt-metal (${TT_METAL_HOME:-it is not set}).  ****" >&2
   exit 2
 fi
 VERSION=${TTNN_VERSION:-0.67.0}
-HERE=${DRAGOMAN_TTNN_ENV:-$HOME/.cache/dragoman/ttnn-$VERSION}
-PYTHON=${PYTHON312:-python3.12}
+PYTHON=${TTNN_PYTHON:-python3.12}
+TAG=$("$PYTHON" -c 'import sys; print("py%d%d" % sys.version_info[:2])')
+HERE=${DRAGOMAN_TTNN_ENV:-$HOME/.cache/dragoman/ttnn-$VERSION-$TAG}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 mkdir -p "$(dirname "$HERE")"

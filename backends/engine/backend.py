@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,6 +24,7 @@ from backends.engine.job import Job
 from backends.engine.loading import LoadedModel, LoadRunner, load, load_numpy
 from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
 from backends.engine.options import EngineOptions
+from backends.engine.renewal import begin_anew, num_hangs
 from backends.engine.runner import Floats, Ints
 from backends.engine.subscription import Subscription
 from backends.errors import BackendFailed, DragomanError, NotReady, PromptTooLong, Unsupported
@@ -159,10 +158,17 @@ class EngineBackend:
             await asyncio.sleep(deadline_s / WATCHES_PER_DEADLINE)
             began_at = core.step_began_at
             if began_at is not None and time.monotonic() - began_at > deadline_s:
-                self._fail(core, f"the engine hangs: a step has taken longer than {deadline_s:g} s")
-                if self._options.restarts_on_hang:
-                    log.error("the process begins anew", in_s=TELL_S)
-                    asyncio.get_running_loop().call_later(TELL_S, _begin_anew)
+                self._fail_hung(core, f"the engine hangs: a step has taken longer than {deadline_s:g} s")
+
+    def _fail_hung(self, core: EngineCore, cause: str) -> None:
+        if not self._options.restarts_on_hang:
+            return self._fail(core, cause)
+        if (number := num_hangs(time.monotonic())) >= self._options.max_hangs:
+            return self._fail(core, f"{cause}, {number} times within an hour: it isn't restarted any more")
+        self._fail(core, cause)
+        log.error("the process begins anew", in_s=TELL_S, hangs=number)
+        asyncio.get_running_loop().call_later(TELL_S, begin_anew)
+        return None
 
     def _on_broken(self, core: EngineCore, error: Exception) -> None:
         log.error("the engine broke", exc_info=error)
@@ -305,11 +311,6 @@ def _settle(future: asyncio.Future[Floats], outcome: Floats | DragomanError) -> 
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _begin_anew() -> None:
-    """With the same command and process id. Whatever hangs ends with its thread, and lets go of its device."""
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - it is our own command
 
 
 def _discard(loading: asyncio.Future[LoadedModel]) -> None:

@@ -22,7 +22,8 @@ class EngineOptions:
     max_waiting: sequences that may wait beyond those in a full batch; more are refused with Busy. completion_slots:
     places of the batch for which others are paused when completions need them. None: every eighth, but one at least.
     step_deadline_s: a step that takes longer is taken to hang, and the backend fails. restarts_on_hang: then the whole
-    process begins anew, once everyone has been told: a device that hangs is held until then.
+    process begins anew, once everyone has been told: a device that hangs is held until then. max_hangs: so many within
+    an hour, and it does so no more.
     window: tokens of prompt and answer together. None: as many as the model and the blocks allow.
     """
 
@@ -35,6 +36,7 @@ class EngineOptions:
     completion_slots: int | None = None
     step_deadline_s: float = 60.0
     restarts_on_hang: bool = False
+    max_hangs: int = 3
     window: int | None = None
 
     def window_within(self, model_window: int) -> int:

@@ -6,7 +6,7 @@ Order and arguments are those of vllm-tt-plugin (worker.py, open_mesh_device and
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 class Mesh:
     """ttnn: the module, which has no types."""
+
+    _is_held: ClassVar[bool] = False  # by this process: a step that hangs never gives it back
 
     def __init__(self, ttnn: Any, options: TtOptions) -> None:
         """Raises BackendFailed when there is no such device or somebody else has it, and whatever ttnn does."""
@@ -34,12 +36,15 @@ class Mesh:
             self._device = ttnn.open_mesh_device(
                 ttnn.MeshShape(rows, columns), dispatch_core_config=ttnn.DispatchCoreConfig(), **traced
             )
+            Mesh._is_held = True
         except BaseException:
             self.close()
             raise
 
     def _checked_shape(self, options: TtOptions) -> tuple[int, int]:
         """Somebody else's device isn't touched: the driver would wait for it without a word."""
+        if Mesh._is_held:
+            raise BackendFailed("this process holds the device already, for another model or in a step that hangs")
         if MOCK_CLUSTER not in os.environ and (others := tt_failures.holders()):
             held = ", ".join(f"pid {pid} ({command})" for pid, command in others.items())
             raise BackendFailed(f"the device is held by {held}")
@@ -68,6 +73,7 @@ class Mesh:
             for submesh in device.get_submeshes():
                 self._ttnn.close_mesh_device(submesh)
             self._ttnn.close_mesh_device(device)
+            Mesh._is_held = False
             log.info("the device is closed")
         if self._has_fabric:
             self._has_fabric = False

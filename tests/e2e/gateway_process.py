@@ -11,10 +11,10 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 PERSONAS = ("openai", "llamacpp", "ollama")
@@ -45,12 +45,17 @@ class Response:
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """urls: by persona; log: the file that the process writes its log lines to; pid: the process's; config: its
-    file."""
+    file; stdout: where it says its addresses."""
 
     urls: Mapping[str, str]
     log: Path
     pid: int
     config: Path
+    stdout: IO[bytes]
+
+    def begun_anew(self) -> Gateway:
+        """Where it listens after the process has begun anew."""
+        return replace(self, urls=_addresses(self.stdout, self.log))
 
     def configure(self, rest: str) -> None:
         """Saves another config with the same listeners."""
@@ -108,7 +113,8 @@ def running_gateway(folder: Path, models: str, *, load_s: float = 60.0, only_our
         command = [sys.executable, "-m", "gateway", "--config", str(config)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr)
         try:
-            gateway = Gateway(_addresses(process, log), log, process.pid, config)
+            assert process.stdout is not None
+            gateway = Gateway(_addresses(process.stdout, log), log, process.pid, config, process.stdout)
             if load_s:
                 _wait_until_ready(gateway, load_s)
             yield gateway
@@ -121,11 +127,10 @@ def running_gateway(folder: Path, models: str, *, load_s: float = 60.0, only_our
     assert not odd, "the log has a bug, or something that is no log line"
 
 
-def _addresses(process: subprocess.Popen[bytes], log: Path) -> Mapping[str, str]:
-    assert process.stdout is not None
+def _addresses(stdout: IO[bytes], log: Path) -> Mapping[str, str]:
     urls: list[str] = []
     while len(urls) < len(PERSONAS):
-        line = process.stdout.readline().decode()
+        line = stdout.readline().decode()
         assert line, f"the gateway ended before it listened:\n{log.read_text()}"
         urls += re.findall(r"^ +(http://\S+)", line)
     return dict(zip(PERSONAS, urls, strict=True))

@@ -1,4 +1,4 @@
-"""The pure parts around a Tenstorrent card: arrays for the Generator, its versions, causes of failure, pace."""
+"""The pure parts around a Tenstorrent card: arrays for the Generator, its versions, failures, hangs, pace."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backends.engine.pace import Pace
+from backends.engine.renewal import HANGS, num_hangs
 from backends.engine.runner import DeviceSampling, PrefillRow
 from backends.engine.tt_api import UnknownGenerator, detect
 from backends.engine.tt_batches import decode_batch, prefill_batch, sampling_lists
@@ -124,6 +125,15 @@ def test_who_holds_the_device_is_found(tmp_path: Path) -> None:
         (processes / str(pid) / "cmdline").write_text("python3\0chat.py\0")
     (processes / "meminfo").touch()
     assert holders(devices, processes) == {42: "python3 chat.py"}
+
+
+# hangs
+
+
+def test_the_hangs_of_the_last_hour_are_counted_from_process_to_process() -> None:
+    handed_on: dict[str, str] = {}
+    assert [num_hangs(moment, handed_on) for moment in (10.5, 600.0, 3700.0)] == [1, 2, 2]
+    assert handed_on == {HANGS: "600.0 3700.0"}
 
 
 # pace
