@@ -16,7 +16,7 @@ import numpy as np
 
 from backends.engine.resolved_sampling import ResolvedSampling
 from backends.engine.runner import Floats, Ints
-from backends.engine.sampler import sample
+from backends.engine.sampler import Sampler
 from backends.engine.sampler_row import SamplerRow
 from backends.request import TEMPERATURE_FIRST, Dry, Mirostat, Sampling, Xtc
 
@@ -87,7 +87,7 @@ def report(vocab_size: int) -> None:
         cells = []
         for size, logits in batches.items():
             rows = new_rows(sampling, size, vocab_size, rng)
-            cost = best_ms(partial(sample, rows=rows, masks=[None] * size), logits, 20)
+            cost = best_ms(partial(Sampler().sample, rows=rows, masks=[None] * size), logits, 20)
             cells.append(f"{cost:>11.3f} {f'({textbook[size] / cost:.0f}x)':8}")
         print(f"{name:26}" + "".join(cells))
 

@@ -25,7 +25,7 @@ from backends.engine.grammar import Grammar
 from backends.engine.job import Job, Member
 from backends.engine.messages import Cancel, Embed, Message, Publish, Report, Stop, Submit
 from backends.engine.runner import Floats, Launched, ModelRunner
-from backends.engine.sampler import sample
+from backends.engine.sampler import Sampler
 from backends.engine.scheduler import Chunk, Plan, Scheduler
 from backends.engine.sequence import Sequence
 from backends.engine.step import Ready, Sampled, Wanted, prefill_row
@@ -78,6 +78,7 @@ class EngineCore:
         self._clock = clock
         self._publish_every_s = publish_every_s
         self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._sampler = Sampler()
         self._embeds: deque[Embed] = deque()
         self._held: list[Sampled] = []  # tokens that were chosen and not yet told
         self._reports: dict[Job, Report] = {}
@@ -267,7 +268,7 @@ class EngineCore:
         try:
             masks = [None if choice.grammar is None else self._mask(choice.grammar, choice) for choice in choices]
             wanted = Wanted.of(choices, logits)
-            tokens = sample(logits, [choice.sampler_row for choice in choices], masks)
+            tokens = self._sampler.sample(logits, [choice.sampler_row for choice in choices], masks)
             return Sampled(choices, tokens.tolist(), wanted.fill(tokens))
         except Exception as error:
             self._fail(ready.sequences, error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backends.engine.candidates import cut, floor_of_top
+from backends.engine.candidates import top
 from backends.engine.runner import Floats, Ints
 
 
@@ -28,15 +28,15 @@ def logprobs(logits: Floats, chosen: Ints, num_top: Sequence[int]) -> list[Logpr
 
     Fewer come where fewer have a finite logit.
     """
-    most = max(num_top, default=0)
+    most = max(1, *num_top)
     with np.errstate(invalid="ignore"):  # a row may hold no number at all
         highest = logits.max(axis=1, keepdims=True)
         log_total = highest + np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
         own = logits[np.arange(len(logits)), chosen] - log_total[:, 0]
-        top = cut(logits, floor_of_top(logits, most) if most else np.full_like(highest, np.inf))
-        values = top.logits + (highest - log_total)
-    num_finite = np.isfinite(top.logits).sum(axis=1).tolist()
+        likeliest = top(logits, most)
+        values = likeliest.logits + (highest - log_total)
+    num_finite = np.isfinite(likeliest.logits).sum(axis=1).tolist()
     return [
-        Logprobs(float(own[row]), top.tokens[row, :count], values[row, :count])
+        Logprobs(float(own[row]), likeliest.tokens[row, :count], values[row, :count])
         for row, count in enumerate(map(min, num_top, num_finite))
     ]

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from backends.engine.candidates import NO_TOKEN, Candidates, Doubles, cut, floor_of_top, weights
+from backends.engine.candidates import NO_TOKEN, Candidates, Doubles, cut, top, weights
 from backends.engine.runner import Floats
 from backends.request import Mirostat
 
@@ -51,15 +51,15 @@ class MirostatState:
     def _unsurprising(self, logits: Floats) -> Candidates:
         """Those whose surprise is at most mu, or the likeliest alone."""
         highest = logits.max(axis=1, keepdims=True)
-        log_total = highest + np.log(weights(logits).sum(axis=1, keepdims=True))
+        log_total = highest + np.log(weights(logits - highest).sum(axis=1, keepdims=True))
         floor = log_total - np.float32(self.mu * math.log(2))
-        return cut(logits, np.minimum(floor, highest))
+        return cut(logits, np.minimum(floor, highest), highest)
 
     def _rank_limit(self, logits: Floats) -> int:
         """How many of the likeliest tokens have, under Zipf's law, a cross-entropy of mu bits."""
         vocab_size = logits.shape[1]
-        top = _top(logits, NUM_FOR_ESTIMATE).logits[0]
-        falls = -np.diff(top[np.isfinite(top)])
+        likeliest = _top(logits, NUM_FOR_ESTIMATE).logits[0]
+        falls = -np.diff(likeliest[np.isfinite(likeliest)])
         if not len(falls):
             return 1
         ranks = np.arange(1, len(falls) + 1)
@@ -73,5 +73,5 @@ class MirostatState:
 
 
 def _top(logits: Floats, count: int) -> Candidates:
-    candidates = cut(logits, floor_of_top(logits, count))
+    candidates = top(logits, count)
     return Candidates(candidates.tokens[:, :count], candidates.logits[:, :count])

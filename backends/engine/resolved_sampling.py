@@ -92,6 +92,14 @@ class ResolvedSampling:
         return tuple(stages)
 
     @property
+    def xtc_threshold(self) -> float:
+        return self.xtc.threshold if self.xtc else 1.0
+
+    @property
+    def xtc_probability(self) -> float:
+        return self.xtc.probability if self.xtc else 0.0
+
+    @property
     def has_penalties(self) -> bool:
         """Do the three penalties change anything?"""
         is_neutral = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) == (1.0, 0.0, 0.0)

@@ -13,29 +13,41 @@ import numpy as np
 from typing_extensions import assert_never
 
 from backends.engine import temperature
-from backends.engine.candidates import NO_TOKEN, Candidates, Doubles, Mask, choose_from_all, cut, weights
+from backends.engine.candidates import NO_TOKEN, Candidates, Mask, choose_from_all, relative, top, weights
 from backends.engine.chain import survivors
 from backends.engine.penalties import Penalized, penalize
-from backends.engine.resolved_sampling import Method, Plan
+from backends.engine.resolved_sampling import Plan
 from backends.engine.runner import Floats, Ints
+from backends.engine.sampler_group import SamplerGroup
 from backends.engine.sampler_row import SamplerRow
 
 UNTRUNCATED: tuple[Plan, ...] = (), ("temperature",)
 
 
-def sample(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Ints:
-    """Tokens [B] for logits [B, V]; NO_TOKEN where none has a finite logit. masks: True where a token may come, [V].
+class Sampler:
+    """Remembers how the sequences of the last step were grouped, and nothing else."""
 
-    The logits are used up: to copy them would cost more than all else that is done to them. What a row would give next
-    isn't changed; that takes row.accept. A mask wins over bans that leave nothing of it.
-    """
-    tokens = np.empty(len(rows), np.int32)
-    with np.errstate(all="ignore"):  # infinities stand for bans here
-        edited = _edit(np.require(logits, requirements=("C", "W")), rows, masks)
-        for (method, plan), members in _groups(rows).items():
-            part = edited if len(members) == len(rows) else edited[members]
-            tokens[members] = _choose(method, plan, part, [rows[member] for member in members])
-    return tokens
+    def __init__(self) -> None:
+        self._rows: Sequence[SamplerRow] = ()
+        self._groups: list[SamplerGroup] = []
+
+    def sample(self, logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Ints:
+        """Tokens [B] for logits [B, V]; NO_TOKEN where none has a finite logit.
+
+        masks: True where a token may come, [V]. A mask wins over bans that leave nothing of it. The logits are used up:
+        to copy them would cost more than all else that is done to them. What a row would give next isn't changed; that
+        takes row.accept.
+        """
+        if rows != self._rows:
+            self._rows, self._groups = rows, SamplerGroup.split(rows)
+        with np.errstate(all="ignore"):  # infinities stand for bans here
+            edited = _edit(np.require(logits, requirements=("C", "W")), rows, masks)
+            if len(self._groups) == 1:
+                return _choose(edited, self._groups[0])
+            tokens = np.empty(len(rows), np.int32)
+            for group in self._groups:
+                tokens[group.members] = _choose(edited[group.members], group)
+        return tokens
 
 
 def distribution(logits: Floats, row: SamplerRow, mask: Mask | None) -> tuple[Ints, Floats]:
@@ -45,27 +57,21 @@ def distribution(logits: Floats, row: SamplerRow, mask: Mask | None) -> tuple[In
     """
     with np.errstate(all="ignore"):
         edited = _edit(np.array(logits[None]), [row], [mask])
-        candidates = _all_candidates(edited, row)
+        candidates = _all_candidates(edited, SamplerGroup([row], [0]))
         weight = weights(candidates.logits)[0]
     is_in = weight > 0
     return candidates.tokens[0, is_in], weight[is_in] / weight.sum(dtype=np.float32)
 
 
-def _all_candidates(logits: Floats, row: SamplerRow) -> Candidates:
+def _all_candidates(logits: Floats, group: SamplerGroup) -> Candidates:
     """logits: [1, V]."""
+    (row,) = group.rows
     if row.method == "greedy":
-        best = cut(logits, logits.max(axis=1, keepdims=True))
+        best = top(logits, 1)
         return Candidates(best.tokens[:, :1], best.logits[:, :1])
     if row.mirostat is not None:
-        return row.mirostat.truncate(temperature.scale(logits, _temperatures([row])))
-    return survivors(logits, row.plan, [row])
-
-
-def _groups(rows: Sequence[SamplerRow]) -> dict[tuple[Method, Plan], list[int]]:
-    groups: dict[tuple[Method, Plan], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault((row.method, row.plan), []).append(index)
-    return groups
+        return row.mirostat.truncate(_scaled(logits, group))
+    return survivors(logits, group)
 
 
 def _edit(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | None]) -> Floats:
@@ -110,16 +116,16 @@ def _apply_mask(edited: Floats, unedited: Floats, mask: Mask) -> None:
         np.copyto(edited, unedited, where=mask)
 
 
-def _choose(method: Method, plan: Plan, logits: Floats, rows: Sequence[SamplerRow]) -> Ints:
-    match method:
+def _choose(logits: Floats, group: SamplerGroup) -> Ints:
+    match group.method:
         case "greedy":
             return _likeliest(logits)
         case "mirostat":
-            return _choose_by_mirostat(logits, rows)
+            return _choose_by_mirostat(logits, group)
         case "chain":
-            return _choose_by_chain(logits, plan, rows)
+            return _choose_by_chain(logits, group)
         case _:
-            assert_never(method)
+            assert_never(group.method)
 
 
 def _likeliest(logits: Floats) -> Ints:
@@ -128,22 +134,18 @@ def _likeliest(logits: Floats) -> Ints:
     return np.where(is_finite, best, NO_TOKEN).astype(np.int32)
 
 
-def _choose_by_mirostat(logits: Floats, rows: Sequence[SamplerRow]) -> Ints:
-    scaled = temperature.scale(logits, _temperatures(rows))
-    uniforms = _uniforms(rows)
-    states = [(index, row.mirostat) for index, row in enumerate(rows) if row.mirostat is not None]
+def _choose_by_mirostat(logits: Floats, group: SamplerGroup) -> Ints:
+    scaled = _scaled(logits, group)
+    uniforms = group.uniforms()
+    states = [(index, row.mirostat) for index, row in enumerate(group.rows) if row.mirostat is not None]
     return np.array([state.choose(scaled[i : i + 1], uniforms[i : i + 1]) for i, state in states], np.int32)
 
 
-def _choose_by_chain(logits: Floats, plan: Plan, rows: Sequence[SamplerRow]) -> Ints:
-    if plan in UNTRUNCATED:
-        return choose_from_all(logits, _temperatures(rows) if plan else None, _uniforms(rows))
-    return survivors(logits, plan, rows).choose(_uniforms(rows))
+def _choose_by_chain(logits: Floats, group: SamplerGroup) -> Ints:
+    if group.plan in UNTRUNCATED:
+        return choose_from_all(logits, group.column("temperature") if group.plan else None, group.uniforms())
+    return survivors(logits, group).choose(group.uniforms())
 
 
-def _temperatures(rows: Sequence[SamplerRow]) -> Floats:
-    return np.array([row.sampling.temperature for row in rows], np.float32)[:, None]
-
-
-def _uniforms(rows: Sequence[SamplerRow]) -> Doubles:
-    return np.array([row.uniform for row in rows])
+def _scaled(logits: Floats, group: SamplerGroup) -> Floats:
+    return temperature.scale(relative(logits), group.column("temperature"))

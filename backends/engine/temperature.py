@@ -12,8 +12,8 @@ LEAST = 1e-20
 
 
 def scale(logits: Floats, temperature: Floats) -> Floats:
-    """logits [R, K] relative to the highest, at temperature [R, 1]."""
-    scaled: Floats = (logits - logits.max(axis=1, keepdims=True)) / np.maximum(temperature, np.float32(LEAST))
+    """Relative logits [R, K], at temperature [R, 1]."""
+    scaled: Floats = logits / np.maximum(temperature, np.float32(LEAST))
     return scaled
 
 

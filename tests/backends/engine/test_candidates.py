@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.engine.candidates import LOWEST, NO_TOKEN, Candidates, choose_from_all, cut, floor_of_top
+from backends.engine.candidates import NO_TOKEN, Candidates, choose_from_all, everything, top
 from backends.engine.runner import Floats
 
 seeds = st.integers(0, 2**32)
-vocab_sizes = st.sampled_from([1, 5, 255, 256, 600, 1024, 2053, 4096])
+vocab_sizes = st.sampled_from([1, 5, 255, 256, 600, 1024, 2053, 4096, 16_384, 16_641, 20_000])
 
 
 def random_logits(seed: int, num_rows: int, vocab_size: int, num_values: int) -> Floats:
@@ -26,7 +26,7 @@ def random_logits(seed: int, num_rows: int, vocab_size: int, num_values: int) ->
 @given(seeds, vocab_sizes, st.sampled_from([2, 200, 100_000]), st.integers(1, 300))
 def test_the_likeliest_reach_their_floor(seed: int, vocab_size: int, num_values: int, count: int) -> None:
     logits = random_logits(seed, 3, vocab_size, num_values)
-    found = cut(logits, floor_of_top(logits, count))
+    found = top(logits, count)
     for row in range(3):
         finite = [token for token in range(vocab_size) if logits[row, token] > -np.inf]
         ranked = sorted(finite, key=lambda token: (-logits[row, token], token))
@@ -38,14 +38,14 @@ def test_the_likeliest_reach_their_floor(seed: int, vocab_size: int, num_values:
 
 def test_the_floor_cuts_most_of_a_wide_row_away() -> None:
     logits = np.random.default_rng(0).standard_normal((4, 131_072)).astype(np.float32)
-    assert cut(logits, floor_of_top(logits, 40)).tokens.shape[1] < 80
+    assert top(logits, 40).tokens.shape[1] < 80
 
 
 def test_a_row_without_a_finite_logit_chooses_nothing() -> None:
     logits = np.array([[-np.inf, -np.inf], [0.0, -np.inf], [np.nan, 1.0]], np.float32)
     uniforms = np.array([0.5, 0.999, 0.5])
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = cut(logits, np.full((3, 1), LOWEST, np.float32))
+        found = everything(logits)
         assert found.choose(uniforms).tolist()[:2] == [NO_TOKEN, 0]
         assert choose_from_all(logits, None, uniforms).tolist() == [NO_TOKEN, 0, NO_TOKEN]
 
@@ -62,7 +62,7 @@ def test_both_ways_to_choose_give_each_token_its_share_of_the_uniforms(seed: int
     weight = np.exp((logits[0].astype(np.float64) - logits.max()) / 0.7)
     expected = num_uniforms * weight / weight.sum()
 
-    found = cut(logits, np.full((1, 1), LOWEST, np.float32))
+    found = everything(logits)
     scaled = Candidates(np.repeat(found.tokens, num_uniforms, axis=0), found.logits / heat)
     for chosen in (scaled.choose(uniforms), choose_from_all(many, heat, uniforms)):
         counts = np.bincount(chosen, minlength=vocab_size)

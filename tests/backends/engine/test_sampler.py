@@ -15,7 +15,7 @@ from backends.engine.candidates import NO_TOKEN, Mask
 from backends.engine.logit_bias import LogitBias
 from backends.engine.resolved_sampling import ResolvedSampling
 from backends.engine.runner import Floats
-from backends.engine.sampler import distribution, sample
+from backends.engine.sampler import Sampler, distribution
 from backends.engine.sampler_row import SamplerRow
 from backends.request import TEMPERATURE_FIRST, TEMPERATURE_LAST, Dry, Mirostat, SamplerName, Sampling, Xtc
 from tests.backends.engine import sampling_reference as reference
@@ -65,7 +65,7 @@ def row(
 
 
 def one(logits: Floats, sequence: SamplerRow, mask: Mask | None = None) -> int:
-    return int(sample(logits[None].copy(), [sequence], [mask])[0])
+    return int(Sampler().sample(logits[None].copy(), [sequence], [mask])[0])
 
 
 def chances(logits: Floats, sequence: SamplerRow, mask: Mask | None = None) -> dict[int, float]:
@@ -225,7 +225,7 @@ def test_tokens_come_as_often_as_they_should(sampling: Sampling, vocab_size: int
     counts = np.zeros(vocab_size)
     num_steps = 400
     for _ in range(num_steps):
-        tokens = sample(batch.copy(), sequences, [None] * 32)
+        tokens = Sampler().sample(batch.copy(), sequences, [None] * 32)
         np.add.at(counts, tokens, 1)
         for sequence, token in zip(sequences, tokens.tolist(), strict=True):
             sequence.accept(token)
@@ -265,7 +265,7 @@ def transcript(seeds_and_kinds: Sequence[tuple[int, Sampling]], batches: Sequenc
         last = [written[index][-1] if written[index] else 0 for index in batch]
         logits = table[[(token + len(written[index])) % 64 for token, index in zip(last, batch, strict=True)]]
         masks = [table[index] > -3 if index % 4 == 0 else None for index in batch]
-        tokens = sample(logits, [sequences[index] for index in batch], masks)
+        tokens = Sampler().sample(logits, [sequences[index] for index in batch], masks)
         for index, token in zip(batch, tokens.tolist(), strict=True):
             sequences[index].accept(token)
             written[index].append(token)
@@ -312,9 +312,9 @@ def test_logits_that_may_not_be_written_are_left_as_they_were() -> None:
     logits.setflags(write=False)
     masks = [np.arange(700) % 2 == index % 2 if index % 3 else None for index in range(len(KINDS))]
     sequences = [row(kind, end_ids=(END,), min_tokens=3) for kind in KINDS]
-    tokens = sample(logits, sequences, masks)
+    tokens = Sampler().sample(logits, sequences, masks)
     assert (logits == before).all()
-    assert sample(before, sequences, masks).tolist() == tokens.tolist()
+    assert Sampler().sample(before, sequences, masks).tolist() == tokens.tolist()
 
 
 def test_a_row_of_nonsense_chooses_nothing_and_leaves_the_others_alone() -> None:
@@ -323,7 +323,7 @@ def test_a_row_of_nonsense_chooses_nothing_and_leaves_the_others_alone() -> None
         expected = one(good, row(sampling))
         bad = [np.full(600, value, np.float32) for value in (np.nan, -np.inf, np.inf)]
         bad.append(np.where(np.arange(600) == 300, np.float32(np.nan), good))
-        found = sample(np.stack([*bad, good]), [row(sampling) for _ in range(5)], [None] * 5)
+        found = Sampler().sample(np.stack([*bad, good]), [row(sampling) for _ in range(5)], [None] * 5)
         assert found.tolist() == [NO_TOKEN] * 4 + [expected], sampling
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.engine import temperature
+from backends.engine.candidates import relative
 from backends.engine.runner import Floats
 from tests.backends.engine import sampling_reference as reference
 
@@ -20,6 +21,10 @@ def column(value: float) -> Floats:
     return np.array([[value]], np.float32)
 
 
+def row(values: list[float]) -> Floats:
+    return relative(np.array([values], np.float32))
+
+
 def probabilities(logits: Floats) -> list[float]:
     return [*reference.softmax(dict(enumerate(logits[0].tolist()))).values()]
 
@@ -27,7 +32,7 @@ def probabilities(logits: Floats) -> list[float]:
 @settings(deadline=None)
 @given(st.lists(eighths, min_size=1, max_size=30), st.floats(0.05, 4))
 def test_scaled_logits_are_the_softmax_at_that_temperature(values: list[float], heat: float) -> None:
-    scaled = temperature.scale(np.array([values], np.float32), column(heat))
+    scaled = temperature.scale(row(values), column(heat))
     expected = reference.softmax(reference.temperature(dict(enumerate(values)), heat))
     assert probabilities(scaled) == pytest.approx([*expected.values()], abs=1e-5)
 
@@ -37,18 +42,18 @@ def test_scaled_logits_are_the_softmax_at_that_temperature(values: list[float], 
 def test_dynamic_temperature_follows_the_entropy(
     values: list[float], heat: float, spread: float, exponent: float
 ) -> None:
-    scaled = temperature.dynamic(np.array([values], np.float32), column(heat), column(spread), column(exponent))
+    scaled = temperature.dynamic(row(values), column(heat), column(spread), column(exponent))
     expected = reference.softmax(reference.dynamic_temperature(dict(enumerate(values)), heat, spread, exponent))
     assert probabilities(scaled) == pytest.approx([*expected.values()], abs=1e-4)
 
 
 def test_dynamic_temperature_of_an_even_distribution_is_the_highest() -> None:
     """Even but for one that is out: the entropy of the other two is the greatest they can have."""
-    logits = np.array([[math.log(2), math.log(2), -np.inf]], np.float32)
+    logits = row([math.log(2), math.log(2), -np.inf])
     scaled = temperature.dynamic(logits, column(1), column(0.5), column(1))
     assert scaled.tolist() == [[0.0, 0.0, -math.inf]]
 
 
 def test_dynamic_temperature_from_zero_of_a_certain_token_is_greedy() -> None:
-    scaled = temperature.dynamic(np.array([[0.0, -200.0]], np.float32), column(0.5), column(0.5), column(1))
+    scaled = temperature.dynamic(row([0.0, -200.0]), column(0.5), column(0.5), column(1))
     assert probabilities(scaled) == [1.0, 0.0]
