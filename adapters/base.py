@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import orjson
 
-from backends.base import Backend, ModelInfo
+from backends.base import Backend, Embeddings, ModelInfo
 from backends.errors import DragomanError, MalformedBody
 from backends.events import Completion, Event, EventStream
 from backends.request import GenerateRequest
@@ -65,6 +65,10 @@ class Models(Protocol):
 
     def acquire(self, served: Served) -> AbstractAsyncContextManager[Backend]:
         """Holds the model, loaded, for a verb that asks its backend. Raises NotReady or BackendFailed."""
+        ...
+
+    async def embed(self, served: Served, backend: Backend, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        """By the backend of a model that is held; in the client's turn, and at its expense. Raises as the backend."""
         ...
 
     def keep_alive(self, served: Served, seconds: float) -> None:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from backends.events import EventStream
-from backends.request import ChatPrompt, GenerateRequest
+from backends.request import ChatPrompt, EmbedRequest, GenerateRequest
 
 
 class BackendState(Enum):
@@ -116,6 +116,7 @@ class Backend(Protocol):
         """The text that the model's chat template makes of the messages."""
         ...
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        """Raises Unsupported where the model has no embeddings."""
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Cancelling it leaves what it hasn't done undone. Raises Unsupported where the model has no embeddings, and
+        PromptTooLong."""
         ...

@@ -35,19 +35,19 @@ class Place:
         self._ticket = ticket
         self.num_charged = 0
 
-    def charge(self, events: Iterable[Event]) -> None:
-        """For tokens as they come, and at the end for what the server says that there were."""
+    def observe(self, events: Iterable[Event]) -> None:
+        """Charges for tokens as they come, and at the end for what the server says that there were."""
         for event in events:
             match event:
                 case Text() | Reasoning():
-                    self._charge(max(1, len(event.token_ids)))
+                    self.charge(max(1, len(event.token_ids)))
                 case Finished():
                     usage = event.usage
-                    self._charge(max(0, usage.total_tokens - usage.cached_tokens - self.num_charged))
+                    self.charge(max(0, usage.total_tokens - usage.cached_tokens - self.num_charged))
                 case _:
                     pass
 
-    def _charge(self, num_tokens: int) -> None:
+    def charge(self, num_tokens: int) -> None:
         self.num_charged += num_tokens
         self._queue.charge(self._ticket, num_tokens)
 
@@ -69,11 +69,11 @@ class Gate:
         self._num_entered = 0
 
     @contextlib.asynccontextmanager
-    async def place(self, request: GenerateRequest) -> AsyncIterator[Place]:
-        """For one answer, as soon as it is its turn."""
-        ticket = _Ticket(request.priority, self._num_entered)
+    async def place(self, intent: Intent, client: str, priority: int = 0) -> AsyncIterator[Place]:
+        """For one answer, as soon as it is its turn. priority: lower goes first, among the client's own."""
+        ticket = _Ticket(priority, self._num_entered)
         self._num_entered += 1
-        self._queue.enter(ticket, request.intent, request.client)
+        self._queue.enter(ticket, intent, client)
         self._admit()
         try:
             await ticket.granted

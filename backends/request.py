@@ -7,6 +7,7 @@ model's own default. An adapter fills in the defaults of its dialect (llama.cpp'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal, TypeAlias
@@ -222,6 +223,16 @@ class Intent(IntEnum):
     CHAT = 1
     AGENT = 2
     BULK = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """One vector for each input, which is text or token ids. intent and client: as in a GenerateRequest."""
+
+    id: str
+    inputs: tuple[str | Sequence[int], ...]
+    intent: Intent = Intent.BULK
+    client: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

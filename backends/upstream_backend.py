@@ -23,7 +23,7 @@ from backends.errors import BackendFailed, DragomanError, NotReady, Unsupported
 from backends.events import Event, EventStream
 from backends.gate import Gate, priority_of
 from backends.model_folder import ModelFolder
-from backends.request import ChatPrompt, GenerateRequest
+from backends.request import ChatPrompt, EmbedRequest, GenerateRequest
 from backends.source import Source
 from backends.upstream import Upstream
 from backends.upstream_call import Call, calls_of
@@ -166,8 +166,9 @@ class UpstreamBackend:
 
         silence = asyncio.get_running_loop().call_later(_SILENCE_S, lambda: send(call.announced()))
         try:
-            async with self._gate.place(call.request) as place:
-                await self._persist(call, lambda events: place.charge(send(events)))
+            request = call.request
+            async with self._gate.place(request.intent, request.client, request.priority) as place:
+                await self._persist(call, lambda events: place.observe(send(events)))
         finally:
             silence.cancel()
 
@@ -239,17 +240,21 @@ class UpstreamBackend:
     async def render_chat(self, prompt: ChatPrompt) -> str:
         return await self._ask(lambda it: it.render(prompt))
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+    async def embed(self, request: EmbedRequest) -> Embeddings:
         """One question for each input, because servers count the tokens of all of them together."""
         if "embedding" not in self._facts().capabilities:
             raise Unsupported("this model's server has no embeddings", feature="embeddings")
         places = asyncio.Semaphore(_MAX_EMBEDDED)
 
         async def one(text_or_ids: str | Sequence[int]) -> tuple[tuple[float, ...], int]:
-            async with places:
-                return await self._embed(text_or_ids if isinstance(text_or_ids, str) else list(text_or_ids))
+            async with places, self._gate.place(request.intent, request.client) as place:
+                vector, num_tokens = await self._embed(
+                    text_or_ids if isinstance(text_or_ids, str) else list(text_or_ids)
+                )
+                place.charge(num_tokens)
+                return vector, num_tokens
 
-        answers = await asyncio.gather(*map(one, inputs))
+        answers = await asyncio.gather(*map(one, request.inputs))
         return Embeddings(tuple(vector for vector, _ in answers), tuple(count for _, count in answers), "mean")
 
     async def _embed(self, text_or_ids: str | list[int]) -> tuple[tuple[float, ...], int]:

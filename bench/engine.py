@@ -62,9 +62,6 @@ class IdleRunner:
     ) -> Launched:
         return lambda: Decoded(self._logits[: len(slots)])
 
-    def embed(self, tokens: Ints) -> Floats:
-        return np.zeros(1, np.float32)
-
     def close(self) -> None: ...
 
 

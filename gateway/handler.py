@@ -19,13 +19,15 @@ from aiohttp import web
 from adapters.base import Call, Dialect, Exchange, Reply
 from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
 from backends.events import Completion, Event, EventStream
-from gateway.allowance import ClientModels, bound_length, quota_of
+from backends.request import Intent
+from gateway.allowance import bound_length, quota_of
 from gateway.bounds import check_images, check_request
 from gateway.channel import Channel, Http, Message
 from gateway.client import Client, identify
+from gateway.client_models import ClientModels
 from gateway.config import Access, Key, Limits, Quota
 from gateway.conversation import converse
-from gateway.intent import Overrides, intent_of_verb
+from gateway.intent import Overrides, verdict_of_verb
 from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine, without_content
 from gateway.models import ModelRegistry
@@ -76,23 +78,36 @@ class Handler:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         client = identify(request.remote, request.headers, request.query, self._keys)
-        call = Call(
-            id=uuid.uuid4().hex,
-            method=request.method,
-            path=request.path,
-            persona=self._persona.name,
-            models=ClientModels(self._models, self._traffic.allowances, client.id, self._quota_of(client)),
-            query=request.query,
-            headers=request.headers,
-            received=time.time(),
-            totals=self._traffic.totals,
-        )
+        call = self._call(request, client)
         with self._noted(call, client) as line:
             response = await self._answer(request, call, client, line)
             line.status = response.status
             if not response.prepared:
                 response.headers.update(told(line))
             return response
+
+    def _call(self, request: web.Request, client: Client) -> Call:
+        request_id = uuid.uuid4().hex
+        overruled = self._overrides.verdict(str(client), request.headers)
+        models = ClientModels(
+            self._models,
+            self._traffic,
+            self._quota_of(client),
+            request_id=request_id,
+            client_id=client.id,
+            intent=Intent.BULK if overruled is None else overruled.intent,
+        )
+        return Call(
+            id=request_id,
+            method=request.method,
+            path=request.path,
+            persona=self._persona.name,
+            models=models,
+            query=request.query,
+            headers=request.headers,
+            received=time.time(),
+            totals=self._traffic.totals,
+        )
 
     @contextlib.contextmanager
     def _noted(self, call: Call, client: Client) -> Iterator[RequestLine]:
@@ -153,14 +168,14 @@ class Handler:
             dialect, verb = self._meant(route, call, line)  # it may tell that another family's client is asking
             self._require_key(call, client, is_public=verb in dialect.public)
             outcome = await dialect.verbs[verb](call)
+            overruled = self._overrides.verdict(str(client), call.headers)
             if isinstance(outcome, Reply):
-                line.verdict = intent_of_verb(line.verb)
+                line.verdict = verdict_of_verb(line.verb, overruled)
                 return respond(outcome, dialect, call)
             if self._access.image_urls == "refuse":
                 check_images(outcome.request)
             check_request(outcome.request, self._limits, call.body)
             bound_length(outcome.request, self._quota_of(client))
-            overruled = self._overrides.verdict(str(client), call.headers)
             with self._traffic.asking(outcome.request, client, overruled, line):
                 return await self._generate(outcome, dialect, channel, call, line)
         except DragomanError as error:

@@ -98,10 +98,11 @@ def intent_of(request: GenerateRequest, agent: str, pace: Pace) -> Verdict:
     return next((Verdict(rule.intent, rule.reason) for rule in RULES if rule.holds(asked)), OTHERWISE)
 
 
-def intent_of_verb(verb: str) -> Verdict | None:
-    """Of verbs that answer without generating."""
-    name = verb.partition(".")[2]
-    return Verdict(Intent.BULK, "embeddings") if any(part in name for part in _BULK_VERBS) else None
+def verdict_of_verb(verb: str, overruled: Verdict | None) -> Verdict | None:
+    """Of a verb that answers without generating; None for one that gives the device no work. overruled: what the
+    request is for, where somebody knows better."""
+    is_bulk = any(part in verb.partition(".")[2] for part in _BULK_VERBS)
+    return (overruled or Verdict(Intent.BULK, "embeddings")) if is_bulk else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,10 @@ class Queue:
         ticket.num_tokens += num_tokens
         self._num_tokens[ticket.model] += num_tokens
 
+    def note_work(self, model: str, num_tokens: int) -> None:
+        """That was done for somebody who isn't in the queue."""
+        self._num_tokens[model] += num_tokens
+
     def standing(self, ticket: Ticket, count_places: Callable[[], int]) -> Standing:
         """count_places: how many answers the model gives at once; 0: as many as come."""
         same = [other for other in self._tickets if other.model == ticket.model]

@@ -47,17 +47,17 @@ async def _embed(call: Call, *, is_native: bool) -> Reply:
     async with call.models.acquire(served) as backend:
         if "embedding" not in backend.info.capabilities:
             raise Unsupported("the model makes no embeddings", feature="embeddings")
-        return await _answer(call, body, served, is_native=is_native)
+        return await _answer(call, body, served, backend, is_native=is_native)
 
 
-async def _answer(call: Call, body: dict[str, Any], served: Served, *, is_native: bool) -> Reply:
+async def _answer(call: Call, body: dict[str, Any], served: Served, backend: Backend, *, is_native: bool) -> Reply:
     key = next((key for key in ("input", "content") if key in body), None)
     if key is None:
         raise Refusal('"input" or "content" must be provided')
     is_base64 = _wants_base64(body)
     known = {"model", "input", "content", "encoding_format", "embd_normalize"}
     call.ignored += [name for name in body if name not in known]
-    made = await _vectors(call, served, body[key])
+    made = await _vectors(call, served, backend, body[key])
     vectors = [normalised(np.array(vector, np.float32), _norm(body)) for vector in made.vectors]
     if is_native or key == "content":
         return json_reply([{"index": i, "embedding": [vector.tolist()]} for i, vector in enumerate(vectors)])
@@ -89,7 +89,7 @@ def _norm(body: dict[str, Any]) -> int:
     return int(norm)
 
 
-async def _vectors(call: Call, served: Served, value: object) -> Embeddings:
+async def _vectors(call: Call, served: Served, backend: Backend, value: object) -> Embeddings:
     """The forms are those of a prompt; what is wrong with them is answered with 500 here."""
     if value == []:
         raise Refusal('"input" must not be empty')
@@ -100,8 +100,8 @@ async def _vectors(call: Call, served: Served, value: object) -> Embeddings:
         raise Refusal(refusal.message, "server_error") from None
     to_prompts(value, served.info.vocab_size)  # only now are ids looked at
     try:
-        async with call.models.acquire(served) as backend:
-            return await backend.embed([await _as_input(backend, prompt) for prompt in prompts])
+        inputs = [await _as_input(backend, prompt) for prompt in prompts]
+        return await call.models.embed(served, backend, inputs)
     except PromptTooLong as error:
         raise Refusal(
             f"input ({error.num_prompt_tokens} tokens) is too large to process. increase the physical batch size "

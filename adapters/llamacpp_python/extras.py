@@ -54,7 +54,7 @@ async def embeddings(call: Call) -> Reply:
         raise InvalidRequest("llama_decode returned -1", param="input")
     served = call.models.resolve(body.model)
     async with call.models.acquire(served) as backend:
-        made = await backend.embed(texts)
+        made = await call.models.embed(served, backend, texts)
     data = [{"object": "embedding", "embedding": vector, "index": index} for index, vector in enumerate(made.vectors)]
     total = sum(made.num_tokens)
     usage = {"prompt_tokens": total, "total_tokens": total}

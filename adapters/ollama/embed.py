@@ -97,7 +97,7 @@ async def embeddings(call: Call) -> Reply:
         raise InvalidRequest("model is required", param="model")
     served = _scheduled(call, body.model, body.options)
     async with _held(call, served, body.keep_alive) as backend:
-        made = await backend.embed([body.prompt]) if body.prompt else None
+        made = await call.models.embed(served, backend, [body.prompt]) if body.prompt else None
     return json_reply({"embedding": made.vectors[0] if made else []})
 
 
@@ -109,7 +109,8 @@ async def embedded(call: Call, body: EmbedBody, inputs: Sequence[str]) -> Embedd
         if not inputs:
             return Embedded(np.zeros((0, 0), np.float32), 0, load_s)
         try:
-            made = await backend.embed(await _cut(backend, inputs) if body.truncate else inputs)
+            fitting = await _cut(backend, inputs) if body.truncate else inputs
+            made = await call.models.embed(served, backend, fitting)
         except PromptTooLong as error:
             numbers = f": {error.num_prompt_tokens} tokens, but {error.window} fit"
             raise InvalidRequest(_TOO_LONG + ("" if body.truncate is False else numbers)) from None

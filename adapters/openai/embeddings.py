@@ -32,7 +32,7 @@ async def embeddings(call: Call) -> Reply:
         raise InvalidField("input", "expected at least one text")
     served = resolve(call, body.model)
     async with call.models.acquire(served) as backend:
-        made = await backend.embed(body.input)
+        made = await call.models.embed(served, backend, body.input)
     width = len(made.vectors[0])
     if body.dimensions not in (None, width):
         raise Unsupported(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -22,14 +22,13 @@ from backends.engine.core import PUBLISH_EVERY_S, EngineCore
 from backends.engine.intake import num_candidates
 from backends.engine.job import Job
 from backends.engine.loading import LoadedModel, LoadRunner, load, load_numpy
-from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
+from backends.engine.messages import Cancel, Report, Stop, Submit
 from backends.engine.options import EngineOptions
 from backends.engine.renewal import begin_anew, num_hangs
-from backends.engine.runner import Floats, Ints
 from backends.engine.subscription import Subscription
-from backends.errors import BackendFailed, DragomanError, NotReady, PromptTooLong, Unsupported
+from backends.errors import BackendFailed, DragomanError, NotReady, Unsupported
 from backends.events import Event, EventStream
-from backends.request import ChatPrompt, GenerateRequest
+from backends.request import ChatPrompt, EmbedRequest, GenerateRequest
 
 __all__ = ["EngineBackend", "EngineOptions"]
 
@@ -58,7 +57,6 @@ class EngineBackend:
         self._watch: asyncio.Task[None] | None = None
         self._capacity = Capacity(options.max_batch_size + options.max_waiting)
         self._subscriptions: dict[Job, Subscription] = {}
-        self._embeddings: set[asyncio.Future[Floats]] = set()
 
     @property
     def state(self) -> BackendState:
@@ -183,8 +181,6 @@ class EngineBackend:
     def _answer_everyone(self, error: DragomanError) -> None:
         for subscription in self._subscriptions.values():
             subscription.put((), error=error)
-        for future in self._embeddings:
-            _settle(future, error)
 
     def _ready(self) -> tuple[LoadedModel, EngineCore]:
         """Raises NotReady or BackendFailed."""
@@ -201,9 +197,7 @@ class EngineBackend:
     async def generate(self, request: GenerateRequest) -> EventStream:
         model, _ = self._ready()
         num_sequences = len(request.prompts) * num_candidates(request)
-        self._capacity.take(num_sequences)
-        began_at = time.monotonic()
-        try:
+        with self._taken(num_sequences):
             job = await model.intake.job(request)
             subscription = self._submit(job)
             try:
@@ -215,6 +209,14 @@ class EngineBackend:
                         yield events
             finally:
                 self._leave(job)
+
+    @contextlib.contextmanager
+    def _taken(self, num_sequences: int) -> Iterator[None]:
+        """So much of the capacity. Raises Busy."""
+        self._capacity.take(num_sequences)
+        began_at = time.monotonic()
+        try:
+            yield
         finally:
             self._capacity.give_back(num_sequences, time.monotonic() - began_at)
 
@@ -238,31 +240,29 @@ class EngineBackend:
             if subscription is not None:
                 subscription.put(report.events, error=report.error, is_last=report.is_last)
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        """One after the other, so that who leaves costs no more than the one at work."""
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """No more of the inputs are in the engine at once than a batch has room for."""
         model, _ = self._ready()
-        if not model.runner.traits.embeds:
+        if not model.runner.traits.gives_hidden_states:
             raise Unsupported("this device computes no embeddings", feature="embeddings")
-        vectors, counts = [], []
-        for text_or_ids in inputs:
-            tokens = await model.encoder.ids_of(text_or_ids)
-            if len(tokens) > model.info.window:
-                raise PromptTooLong(len(tokens), model.info.window)
-            vectors.append(await self._embed(tokens))
-            counts.append(len(tokens))
+        size = self._options.max_batch_size
+        vectors: list[tuple[float, ...]] = []
+        counts: list[int] = []
+        with self._taken(min(len(request.inputs), size)):
+            for first in range(0, len(request.inputs), size):
+                job, poolings = await model.intake.embedding(request, request.inputs[first : first + size])
+                await self._evaluate(job)
+                vectors += [tuple(pooling.vector.tolist()) for pooling in poolings]
+                counts += [len(choice.sequence.prompt) for choice in job.choices]
         return Embeddings(tuple(vectors), tuple(counts), "mean")
 
-    async def _embed(self, tokens: Ints) -> tuple[float, ...]:
-        _, core = self._ready()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Floats] = loop.create_future()
-        self._embeddings.add(future)
+    async def _evaluate(self, job: Job) -> None:
+        subscription = self._submit(job)
         try:
-            core.send(Embed(tokens, partial(_tell, loop, partial(_settle, future))))
-            vector = await future
+            while await subscription.take():
+                pass
         finally:
-            self._embeddings.discard(future)
-        return tuple(vector.tolist())
+            self._leave(job)
 
     # text
 
@@ -302,15 +302,6 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[T], None], news: 
     """From the engine's thread. A closed loop has nobody left to be told."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, news)
-
-
-def _settle(future: asyncio.Future[Floats], outcome: Floats | DragomanError) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, DragomanError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
 
 
 def _discard(loading: asyncio.Future[LoadedModel]) -> None:

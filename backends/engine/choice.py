@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from backends.engine.detokenizer import Detokenizer, Piece
 from backends.engine.grammar import Grammar
 from backends.engine.logprobs import Logprobs
+from backends.engine.mean_pooling import MeanPooling
 from backends.engine.parsers import OutputParser
 from backends.engine.runner import Floats
 from backends.engine.sampler_row import SamplerRow
@@ -61,7 +62,8 @@ class Stopwatch:
 
 @dataclass(slots=True, eq=False)
 class Choice:
-    """num_top_logprobs: None for no log-probabilities. is_ranked: its mean log-probability will be asked for."""
+    """num_top_logprobs: None for no log-probabilities. is_ranked: its mean log-probability will be asked for. pooling:
+    where an embedding of the prompt is wanted, and no text."""
 
     index: int
     sequence: Sequence
@@ -75,6 +77,7 @@ class Choice:
     grammar: Grammar | None = None
     num_top_logprobs: int | None = None
     prompt_logprobs: PromptLogprobs | None = None
+    pooling: MeanPooling | None = None
     is_ranked: bool = False
     sum_logprobs: float = 0.0
     stop_text: str | None = None
@@ -97,8 +100,11 @@ class Choice:
         return [started, Text(self.index, self.prompt_text)] if self.echoes else [started]
 
     def take_prompt(self, start: int, logits: Floats, is_last: bool, now: float) -> list[Event]:
-        """After a chunk of the prompt, which began at token `start`; logits as the runner gave them."""
+        """After a chunk of the prompt, which began at token `start`; logits, or the hidden states in their place, as
+        the runner gave them."""
         events: list[Event] = []
+        if self.pooling is not None:
+            self.pooling.add(start, logits)
         if self.prompt_logprobs is None:
             events.append(self._progress(now))
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from backends.engine.choice import Choice
 from backends.engine.device_sampling import device_samplings
 from backends.engine.grammar import Grammar
 from backends.engine.job import Job, Member
-from backends.engine.messages import Cancel, Embed, Message, Publish, Report, Stop, Submit
+from backends.engine.messages import Cancel, Message, Publish, Report, Stop, Submit
 from backends.engine.runner import Floats, Launched, ModelRunner
 from backends.engine.sampler import Sampler
 from backends.engine.scheduler import Chunk, Plan, Scheduler
@@ -79,7 +78,6 @@ class EngineCore:
         self._publish_every_s = publish_every_s
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._sampler = Sampler()
-        self._embeds: deque[Embed] = deque()
         self._held: list[Sampled] = []  # tokens that were chosen and not yet told
         self._reports: dict[Job, Report] = {}
         self._is_urgent = False  # someone waits for what is in the reports
@@ -113,7 +111,7 @@ class EngineCore:
 
     def _rest_if_idle(self) -> None:
         """Raises BlockLeak when something was left behind."""
-        if self.scheduler.is_idle and not self._embeds:
+        if self.scheduler.is_idle:
             self.check()
             self._heed(self._inbox.get())
 
@@ -154,8 +152,6 @@ class EngineCore:
             case Cancel():
                 self._forget(message.job)
                 self._reports.pop(message.job, None)
-            case Embed():
-                self._embeds.append(message)
             case Stop():
                 self._is_stopping = True
             case _:
@@ -171,8 +167,6 @@ class EngineCore:
     def _prefill_all(self, plan: Plan) -> Ready:
         """At most one call of each kind in a step, so that a runner that can't mix them never has to."""
         ready, chunks = Ready(), plan.chunks
-        if self._embeds and plan.has_time:
-            self._embed(self._embeds.popleft())
         if chunks:
             self._settle()
             self._tell()  # before a call that may be long
@@ -182,13 +176,6 @@ class EngineCore:
             except Exception as error:
                 self._fail((chunk.sequence for chunk in chunks), error)
         return ready
-
-    def _embed(self, embed: Embed) -> None:
-        """One a step, so that the others' tokens wait no longer than for that."""
-        try:
-            embed.reply(self._runner.embed(embed.tokens))
-        except Exception as error:
-            embed.reply(_failure(error))
 
     def _prefill(self, chunks: SequenceOf[Chunk], ready: Ready) -> None:
         began_at = self._clock()

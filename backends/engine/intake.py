@@ -1,4 +1,4 @@
-"""From a GenerateRequest to a Job: one sequence for each choice, and refusals of what can't be answered.
+"""From a request to a Job: one sequence for each choice or input, and refusals of what can't be answered.
 
 Knows nothing of the engine's thread, or of who else is being answered.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 from backends.engine.blocks import ROOT, root
@@ -16,6 +17,7 @@ from backends.engine.detokenizer import Detokenizer
 from backends.engine.dry import Breakers, BreakerTable
 from backends.engine.job import Job
 from backends.engine.logit_bias import LogitBias
+from backends.engine.mean_pooling import MeanPooling
 from backends.engine.prompt_encoder import Encoded, PromptEncoder
 from backends.engine.resolved_sampling import ResolvedSampling
 from backends.engine.sampler_row import SamplerRow
@@ -23,7 +25,7 @@ from backends.engine.sequence import Sequence
 from backends.engine.token_logprobs import PromptLogprobs
 from backends.engine.tokenizer import Tokenizer
 from backends.errors import InvalidField, PromptTooLong, Unsupported
-from backends.request import GenerateRequest
+from backends.request import EmbedRequest, GenerateRequest
 
 NEVER = 2**62
 """More tokens than any answer has."""
@@ -87,6 +89,32 @@ class Intake:
                 raise PromptTooLong(len(encoded.ids), self._window)
             choices += self._candidates(request, encoded, sampling, len(choices))
         return Job(request.id, choices)
+
+    async def embedding(
+        self, request: EmbedRequest, inputs: SequenceOf[str | SequenceOf[int]]
+    ) -> tuple[Job, list[MeanPooling]]:
+        """Of some of the request's inputs: for each a choice that generates nothing, and what holds its vector at its
+        end. Raises PromptTooLong, and InvalidField for an id that is no token's."""
+        plain = GenerateRequest(
+            id=request.id,
+            prompts=(),
+            max_tokens=0,
+            cache_prompt=False,  # what is in the cache has no hidden states
+            intent=request.intent,
+            client=request.client,
+        )
+        sampling = await self._sampling(plain)
+        choices: list[Choice] = []
+        poolings: list[MeanPooling] = []
+        for text_or_ids in inputs:
+            encoded = await self._encoder.encode_input(text_or_ids)
+            if len(encoded.ids) > self._window:
+                raise PromptTooLong(len(encoded.ids), self._window)
+            (choice,) = self._candidates(plain, encoded, sampling, len(choices))
+            choice.pooling, choice.sequence.wants_hidden_states = MeanPooling(), True
+            choices.append(choice)
+            poolings.append(choice.pooling)
+        return Job(request.id, choices), poolings
 
     async def _sampling(self, request: GenerateRequest) -> _Sampling:
         wanted = request.sampling

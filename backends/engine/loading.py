@@ -105,7 +105,7 @@ def _described(
     template = encoder.template
     capabilities = {
         "completion": True,
-        "embedding": traits.embeds,
+        "embedding": traits.gives_hidden_states,
         "insert": encoder.infill is not None,
         "tools": template.supports_tools,
         "thinking": template.supports_thinking,
@@ -113,7 +113,7 @@ def _described(
     return replace(
         known,
         window=window,
-        pooling="mean" if traits.embeds else "",
+        pooling="mean" if traits.gives_hidden_states else "",
         capabilities=frozenset(name for name, is_there in capabilities.items() if is_there),
         chat_template=template.source,
         bos_token=tokenizer.bos_token,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from backends.engine.job import Job
-from backends.engine.runner import Floats, Ints
 from backends.errors import BackendFailed
 from backends.events import Event
 
@@ -25,19 +24,11 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
-    """reply is called from the engine's thread, with the vector or why there is none."""
-
-    tokens: Ints
-    reply: Callable[[Floats | BackendFailed], None]
-
-
-@dataclass(frozen=True, slots=True)
 class Stop:
     """The thread ends after this step, and leaves what it has unanswered."""
 
 
-Message: TypeAlias = Submit | Cancel | Embed | Stop
+Message: TypeAlias = Submit | Cancel | Stop
 
 
 @dataclass(slots=True)

@@ -26,7 +26,6 @@ from backends.engine.runner import Decoded, DeviceSampling, Floats, Ints, Launch
 from backends.engine.weights import Weights
 
 _MAX_TOKENS = 256  # of a batch: more are no faster, and their activations leave the cache
-_EMBED_BLOCK_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,8 @@ class _Piece:
     @property
     def wanted(self) -> range:
         """Which of its tokens' logits are wanted, counted from its first."""
+        if self.row.hidden_states:
+            return range(0)
         if self.row.all_logits:
             return range(self.num_tokens)
         return range(self.num_tokens - 1, self.num_tokens) if self.stop == len(self.row.tokens) else range(0)
@@ -72,16 +73,18 @@ class NumpyRunner:
         return cls(load_llama(read_config(folder), Weights(folder)), max_batch_size)
 
     def allocate_kv(self, num_blocks: int, block_size: int) -> None:
-        self._cache = self._new_cache(num_blocks, block_size)
+        self._cache = KvCache(self._network.config, self._network.tiling, num_blocks, block_size)
 
     def prefill(self, rows: Sequence[PrefillRow]) -> list[Floats]:
         cache = self._allocated()
-        logits: list[list[Floats]] = [[] for _ in rows]
+        wanted: list[list[Floats]] = [[] for _ in rows]
         for pieces in _pack(rows):
             hidden_states = self._network.hidden_states(_prefill_batch(pieces, cache.block_size), cache)
+            for row_id, part in self._wanted_states(pieces, hidden_states):
+                wanted[row_id].append(part)
             for row_id, part in self._wanted_logits(pieces, hidden_states):
-                logits[row_id].append(part)
-        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in logits]
+                wanted[row_id].append(part)
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in wanted]
 
     def launch(
         self,
@@ -103,27 +106,21 @@ class NumpyRunner:
         logits[by_length] = self._network.logits(self._network.hidden_states(batch, cache))
         return logits
 
-    def embed(self, tokens: Ints) -> Floats:
-        num_blocks = -(-len(tokens) // _EMBED_BLOCK_SIZE)
-        cache = self._new_cache(num_blocks, _EMBED_BLOCK_SIZE)
-        row = PrefillRow(tokens, 0, np.arange(num_blocks, dtype=np.int32), slot=0)
-        total = np.zeros(self._network.config.hidden_size, np.float32)
-        for pieces in _pack([row]):
-            total += self._network.hidden_states(_prefill_batch(pieces, _EMBED_BLOCK_SIZE), cache).sum(axis=0)
-        total *= self._network.final_norm
-        total /= len(tokens)
-        return total
-
     def close(self) -> None:
         self._cache = None
-
-    def _new_cache(self, num_blocks: int, block_size: int) -> KvCache:
-        return KvCache(self._network.config, self._network.tiling, num_blocks, block_size)
 
     def _allocated(self) -> KvCache:
         if self._cache is None:
             raise RuntimeError("allocate_kv must come first")
         return self._cache
+
+    def _wanted_states(self, pieces: Sequence[_Piece], hidden_states: Floats) -> Iterator[tuple[int, Floats]]:
+        """For each row of which they are wanted: its number, and hidden states of its own memory."""
+        first = 0
+        for piece in pieces:
+            if piece.row.hidden_states:
+                yield piece.row_id, hidden_states[first : first + piece.num_tokens] * self._network.final_norm
+            first += piece.num_tokens
 
     def _wanted_logits(self, pieces: Sequence[_Piece], hidden_states: Floats) -> Iterator[tuple[int, Floats]]:
         """For each row of which some are wanted: its number, and logits of its own memory."""

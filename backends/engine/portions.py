@@ -24,9 +24,6 @@ TYPING_PLANS = 200
 NUM_PIECES = 4
 """Of a step, while somebody types."""
 
-EMBED_EVERY = 16
-"""Plans, while somebody types: an embedding can't be cut in pieces."""
-
 _by_age = attrgetter("number")
 _by_need = attrgetter("intent", "num_pending")
 
@@ -42,12 +39,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one step runs. No sequence is in both. has_time: for an embedding as well. postpones_decodes: to a later
-    step, also of those whose prompts end here."""
+    """What one step runs. No sequence is in both. postpones_decodes: to a later step, also of those whose prompts end
+    here."""
 
     chunks: list[Chunk]
     decodes: list[Sequence]
-    has_time: bool = True
     postpones_decodes: bool = False
 
 
@@ -86,15 +82,14 @@ class Portions:
         return Plan(self._share(prompts, self._step_tokens - num_beside), decodes)
 
     def _piece(self, prompts: list[Sequence], decodes: list[Sequence]) -> Plan:
-        has_time = self._num_plans % EMBED_EVERY == 0 or not (prompts or decodes)
         is_used_up = self._room < self._least
         if not prompts or is_used_up:
             self._room = self._step_tokens
         if decodes and (not prompts or is_used_up):
-            return Plan([], decodes, has_time)
+            return Plan([], decodes)
         chunks = self._next_chunks(prompts)
         self._room -= sum(self._traits.padding.padded(chunk.num_tokens) for chunk in chunks)
-        return Plan(chunks, [], has_time, postpones_decodes=bool(decodes))
+        return Plan(chunks, [], postpones_decodes=bool(decodes))
 
     def _next_chunks(self, prompts: list[Sequence]) -> list[Chunk]:
         """Completions first; but where they took a whole step, the others have the first piece of the next."""

@@ -70,10 +70,10 @@ class PromptEncoder:
             case _:
                 assert_never(prompt)
 
-    async def ids_of(self, text_or_ids: str | Sequence[int]) -> Ints:
-        """Of an input for an embedding."""
+    async def encode_input(self, text_or_ids: str | Sequence[int]) -> Encoded:
+        """Of a request for embeddings: nothing is generated from it."""
         prompt = TextPrompt((text_or_ids if isinstance(text_or_ids, str) else tuple(text_or_ids),))
-        return np.array(await self._text_ids(prompt), np.int32)
+        return await self._plain(await self._text_ids(prompt), "", frozenset(), None)
 
     async def _encode_chat(self, prompt: ChatPrompt, output: OutputFormat | None, reasoning: bool | None) -> Encoded:
         text = await self.render(prompt, reasoning)

@@ -29,7 +29,8 @@ class PrefillRow:
 
     tokens [n]: the chunk. start: how many of the sequence's tokens are in the cache already (a multiple of the block
     size). block_table: the sequence's blocks in order, covering at least start + n tokens. slot: its row in the batch.
-    all_logits: the logits of every token of the chunk are wanted, not of the last alone.
+    all_logits: the logits of every token of the chunk are wanted, not of the last alone. hidden_states: no logits are
+    wanted, but every token's last hidden state, after the final norm.
     """
 
     tokens: Ints
@@ -37,6 +38,7 @@ class PrefillRow:
     block_table: Ints
     slot: int
     all_logits: bool = False
+    hidden_states: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Traits:
     is_asynchronous: a device computes after `launch` has returned; what the engine does until it reads costs no time.
     padding: what a prefill really evaluates. resumes: a prefill may start behind tokens that are in the cache.
     shares_blocks: a block may serve several sequences. sampling: may it choose tokens itself? See device_sampling.py.
-    gives_all_logits: of every token of a prompt. embeds: `embed` works.
+    gives_all_logits: of every token of a prompt. gives_hidden_states: of a prompt.
     """
 
     is_asynchronous: bool = False
@@ -80,7 +82,7 @@ class Traits:
     shares_blocks: bool = True
     sampling: SamplingPlace = "host"
     gives_all_logits: bool = True
-    embeds: bool = True
+    gives_hidden_states: bool = True
 
 
 class ModelRunner(Protocol):
@@ -96,7 +98,8 @@ class ModelRunner(Protocol):
         ...
 
     def prefill(self, rows: Sequence[PrefillRow]) -> list[Floats]:
-        """Evaluate the chunks; for each row its logits, [1, vocab_size] or (all_logits) [n, vocab_size]."""
+        """Evaluate the chunks; for each row its logits, [1, vocab_size] or (all_logits) [n, vocab_size], or its
+        hidden_states [n, hidden_size]."""
         ...
 
     def launch(
@@ -112,11 +115,6 @@ class ModelRunner(Protocol):
         tokens [B]: each sequence's newest token; positions [B]: where it goes, counted from 0. samplings: how the
         tokens that follow may be chosen on the device; None: the logits are needed.
         """
-        ...
-
-    def embed(self, tokens: Ints) -> Floats:
-        """The mean over tokens of the last hidden state, after the final norm: [hidden_size]. Leaves no trace in
-        the cache."""
         ...
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ class Scheduler:
         self._followers: list[Sequence] = []  # wait for their leader: its blocks are on the way
         self._paused: list[Sequence] = []  # wait in the queue, and have their blocks still
         self._portions = Portions(self.traits, step_tokens=step_tokens, block_size=block_size)
-        self._num_added = 0
+        self._num_counted = 0
 
     @property
     def is_idle(self) -> bool:
@@ -71,12 +71,15 @@ class Scheduler:
         """Raises OutOfBlocks when all blocks together couldn't hold the sequence: it would wait for ever."""
         if sequence.blocks_for(sequence.max_num_tokens) > self.blocks.num_blocks:
             raise OutOfBlocks
-        sequence.number = self._num_added
-        self._num_added += 1
+        self._count(sequence)
         if sequence.leader is None:
             self._queue.enter(sequence, sequence.intent, sequence.client)
         else:
             self._followers.append(sequence)
+
+    def _count(self, sequence: Sequence) -> None:
+        sequence.number = self._num_counted
+        self._num_counted += 1
 
     def remove(self, sequence: Sequence) -> None:
         """It is finished, cancelled or failed, wherever it is; its blocks are released. Safe to call twice."""
@@ -222,11 +225,16 @@ class Scheduler:
 
     def _who_shares(self, sequence: Sequence) -> Sequence | None:
         """The youngest of the client that has most places of this class, if it has two more than this one's: a place
-        that changes hands makes them more equal, and so never changes back."""
+        that changes hands makes them more equal, and so never changes back. What is embedded is soon done: it keeps its
+        own, and who comes next is the queue's affair alone."""
         peers = [each for each in self.running if each.intent is sequence.intent]
         num_places = Counter(each.client for each in peers)
         most = num_places[sequence.client] + 1
-        losers = [each for each in peers if num_places[each.client] > most and not each.keeps_place]
+        losers = [
+            each
+            for each in peers
+            if num_places[each.client] > most and not (each.keeps_place or each.wants_hidden_states)
+        ]
         return max(losers, key=lambda each: (num_places[each.client], each.rank), default=None)
 
     def _who_yields(self, sequence: Sequence, yielding: Intent) -> Sequence | None:
@@ -234,16 +242,18 @@ class Scheduler:
         return next((each for each in reversed(self.running) if each.intent >= least and not each.keeps_place), None)
 
     def _open(self, sequence: Sequence) -> None:
-        """Blocks for all its tokens and one more, so that it isn't preempted as soon as it decodes."""
+        """Blocks for all its tokens and one that follows, so that it isn't preempted as soon as it decodes."""
         may_share = self.traits.shares_blocks and sequence.uses_cache
         may_share = may_share and not (sequence.wants_all_logits and not sequence.generated)
         num_shareable = (sequence.num_tokens - 1) // self.block_size if may_share else 0  # the last is always computed
-        num_blocks = sequence.blocks_for(sequence.num_tokens + 1)
+        num_blocks = sequence.blocks_for(min(sequence.num_tokens + 1, sequence.max_num_tokens))
         blocks, num_shared = self.blocks.open(sequence.block_hashes(num_shareable), num_blocks)
         sequence.add_blocks(blocks)
         sequence.num_computed = num_shared * self.block_size
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
+            if sequence.wants_hidden_states:  # many came at once: the device's tokens go by the order of their places
+                self._count(sequence)
 
     def _enter(self, sequence: Sequence) -> None:
         self._queue.take(sequence)

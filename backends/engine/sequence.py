@@ -28,7 +28,8 @@ class Sequence:
     whom. priority: lower goes first, among the client's own. cache_root: prefixes are shared only with sequences that
     have the same.
 
-    wants_all_logits: of every token of the prompt, which therefore can't be taken from the cache. leader: the sequence
+    wants_all_logits: of every token of the prompt, which therefore can't be taken from the cache. wants_hidden_states:
+    in place of any logits; such a one stays outside the cache. leader: the sequence
     of the same prompt that evaluates it; this one then takes its blocks. is_prefilling: its next tokens go through a
     prefill: the prompt, or after a preemption everything. num_computed: tokens whose keys and values are in the blocks.
     num_cached: how many of these came from the prefix cache when the sequence first ran. block_table: its blocks, in
@@ -47,10 +48,11 @@ class Sequence:
     uses_cache: bool = True
     cache_root: BlockHash = ROOT
     wants_all_logits: bool = False
+    wants_hidden_states: bool = False
     leader: Sequence | None = None
     generated: list[int] = field(default_factory=list)
     state: SequenceState = SequenceState.WAITING
-    number: int = 0  # counts from the scheduler's first sequence: the smaller, the older
+    number: int = 0  # the smaller, the older: since it came, or for an embedding since it was first given a place
     keeps_place_until: int = 0
     slot: int = -1
     is_prefilling: bool = True

@@ -48,7 +48,9 @@ def prefill_row(chunk: Chunk) -> PrefillRow:
     start = sequence.num_computed
     tokens = sequence.tokens(start, start + chunk.num_tokens)
     all_logits = sequence.wants_all_logits and not sequence.generated
-    return PrefillRow(tokens, start, sequence.block_table, sequence.slot, all_logits)
+    return PrefillRow(
+        tokens, start, sequence.block_table, sequence.slot, all_logits, hidden_states=sequence.wants_hidden_states
+    )
 
 
 @dataclass(frozen=True, slots=True)

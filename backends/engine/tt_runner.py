@@ -236,9 +236,6 @@ class TtRunner:
         batch = decode_batch(tokens, positions, block_tables, slots, generator.batch_size, generator.width)
         return generator.launch(batch, samplings, is_traced=self._is_traced("decode"))
 
-    def embed(self, tokens: Ints) -> Floats:
-        raise NotImplementedError("the Generator gives no hidden states")
-
     def _opened_generator(self) -> TtGenerator:
         if self._generator is None:
             raise RuntimeError("the device isn't open")
@@ -258,7 +255,7 @@ def _traits(options: TtOptions, api: GeneratorApi, *, samples: bool = True) -> T
         shares_blocks=api.resumes and options.data_parallel == 1,  # each copy of the model has a cache of its own
         sampling=options.sampling if samples and api.samples else "host",
         gives_all_logits=False,
-        embeds=False,
+        gives_hidden_states=False,
     )
 
 

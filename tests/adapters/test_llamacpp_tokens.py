@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from adapters.llamacpp.dialect import DIALECT
 from adapters.llamacpp.embeddings import normalised
 from backends.base import BackendState, Embeddings
 from backends.errors import PromptTooLong
-from backends.request import InfillPrompt
+from backends.request import EmbedRequest, InfillPrompt
 from tests.adapters.llamacpp_tools import ask, events, keys, models_of, parsed, recorded, refusal
 from tests.fakes import INFO, ScriptedBackend, answer, call
 
@@ -210,7 +209,7 @@ async def test_embeddings_refuse_in_the_servers_words(body: object, status: int,
 
 
 class Narrow(ScriptedBackend):
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+    async def embed(self, request: EmbedRequest) -> Embeddings:
         raise PromptTooLong(3002, 512)
 
 

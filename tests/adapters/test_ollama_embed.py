@@ -11,6 +11,7 @@ import pytest
 
 from backends.base import BackendState, Embeddings
 from backends.errors import PromptTooLong, Unsupported
+from backends.request import EmbedRequest
 from tests.adapters.ollama_tools import JSON, JSON_UTF8, Said, ask
 from tests.fakes import FakeModels, ScriptedBackend
 
@@ -23,9 +24,9 @@ class Measuring(ScriptedBackend):
         self.window = window
         self.given: list[str | Sequence[int]] = []
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        self.given += inputs
-        counts = tuple(map(len, inputs))
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        self.given += request.inputs
+        counts = tuple(map(len, request.inputs))
         if max(counts) > self.window:
             raise PromptTooLong(max(counts), self.window)
         return Embeddings(tuple((3.0 * n, 4.0 * n, 0.0) for n in counts), counts, "mean")

@@ -27,8 +27,8 @@ class Crowd:
 
     async def come(self, name: str, request: GenerateRequest, num_tokens: int = 1) -> None:
         async def visit() -> None:
-            async with self.gate.place(request) as place:
-                place.charge([Finished(0, "end", Usage(prompt_tokens=num_tokens))])
+            async with self.gate.place(request.intent, request.client, request.priority) as place:
+                place.observe([Finished(0, "end", Usage(prompt_tokens=num_tokens))])
                 self.entered.append(name)
                 self.inside[name] = asyncio.Event()
                 await self.inside[name].wait()
@@ -124,7 +124,7 @@ async def test_bulk_has_its_turn_however_many_chats_come() -> None:
 
 async def test_tokens_count_as_they_come_and_once() -> None:
     gate = Gate(1)
-    async with gate.place(ask("a")) as place:
-        place.charge([Text(0, "x", (1, 2, 3)), Text(0, "y")])
-        place.charge([Finished(0, "end", Usage(prompt_tokens=10, completion_tokens=4, cached_tokens=8))])
+    async with gate.place(Intent.CHAT, "a") as place:
+        place.observe([Text(0, "x", (1, 2, 3)), Text(0, "y")])
+        place.observe([Finished(0, "end", Usage(prompt_tokens=10, completion_tokens=4, cached_tokens=8))])
         assert place.num_charged == 6

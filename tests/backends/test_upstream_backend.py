@@ -19,7 +19,17 @@ from backends.base import BackendState
 from backends.errors import BackendFailed, Busy, DragomanError, InvalidRequest, NotReady, Unauthorized
 from backends.events import Completion, Event, Finished, Text, fold
 from backends.process import Process
-from backends.request import ChatPrompt, Dry, GenerateRequest, Intent, Message, Prompt, Sampling, TextPrompt
+from backends.request import (
+    ChatPrompt,
+    Dry,
+    EmbedRequest,
+    GenerateRequest,
+    Intent,
+    Message,
+    Prompt,
+    Sampling,
+    TextPrompt,
+)
 from backends.server import Keeping, ServerOptions, checked_port, server_backend
 from backends.upstream import Timeouts
 from backends.upstream_backend import Behaviour, UpstreamBackend
@@ -223,7 +233,7 @@ async def test_tokens_are_asked_of_the_server(start: Any) -> None:
     assert await backend.tokenize("hi", add_special=False) == [104, 105]
     assert await backend.detokenize([104, 105]) == "hi"
     assert await backend.token_bytes(104) == b"h"
-    embeddings = await backend.embed(["abc", "d"])
+    embeddings = await backend.embed(EmbedRequest(id="r", inputs=("abc", "d")))
     assert embeddings.vectors == ((1.0, 0.5), (1.0, 0.5))
     assert embeddings.num_tokens == (3, 1)
 

@@ -25,7 +25,7 @@ from backends.events import (
     ToolCallArguments,
     Usage,
 )
-from backends.request import ChatPrompt, GenerateRequest, InfillPrompt, Prompt, TextPrompt
+from backends.request import ChatPrompt, EmbedRequest, GenerateRequest, InfillPrompt, Prompt, TextPrompt
 from tests.fakes.scripts import HELLO, Piece, Script
 from tests.fakes.tokenizer import BOS, EOS, TOKENIZER
 
@@ -95,6 +95,7 @@ class ScriptedBackend:
         self.slots = slots
         self.log: Sequence[str] = ()
         self.requests: list[GenerateRequest] = []
+        self.embedded: list[EmbedRequest] = []
         self.num_closed = 0
 
     async def start(self) -> None:
@@ -137,13 +138,14 @@ class ScriptedBackend:
         self._check_ready()
         return _rendered_chat(prompt)
 
-    async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+    async def embed(self, request: EmbedRequest) -> Embeddings:
         """One vector of length 1 for each input."""
         self._check_ready()
         if "embedding" not in self.info.capabilities:
             raise Unsupported("the model makes no embeddings", feature="embeddings")
-        counts = tuple(len(item.encode()) if isinstance(item, str) else len(item) for item in inputs)
-        return Embeddings(tuple((0.5, -0.5, 0.5, -0.5) for _ in inputs), counts, "mean")
+        self.embedded.append(request)
+        counts = tuple(len(item.encode()) if isinstance(item, str) else len(item) for item in request.inputs)
+        return Embeddings(tuple((0.5, -0.5, 0.5, -0.5) for _ in request.inputs), counts, "mean")
 
     def _check_ready(self) -> None:
         if self.state is not BackendState.READY:

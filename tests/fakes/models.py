@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapters.base import Served
-from backends.base import Backend, BackendState
+from backends.base import Backend, BackendState, Embeddings
 from backends.errors import Forbidden, UnknownModel
+from backends.request import EmbedRequest
 from tests.fakes.backend import ScriptedBackend
 
 CREATED = 1_700_000_001.5
@@ -51,6 +52,9 @@ class FakeModels:
         if served.backend.state is not BackendState.READY:
             await served.backend.start()
         yield served.backend
+
+    async def embed(self, served: Served, backend: Backend, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        return await backend.embed(EmbedRequest(id=served.name, inputs=tuple(inputs)))
 
     def keep_alive(self, served: Served, seconds: float) -> None:
         self.kept_s[served.name] = seconds

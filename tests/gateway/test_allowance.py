@@ -79,6 +79,21 @@ async def test_spent_tokens_are_refused_in_every_dialect(connect: Connect, path:
     assert int(response.headers["Retry-After"]) > 1
 
 
+async def test_embeddings_are_paid_for_too(connect: Connect) -> None:
+    client = await connect(ScriptedBackend(), limits=limits(tokens_per_minute=5))
+    assert (await client.post("/v1/embeddings", json={"input": ["some", "text"]})).status == 200
+    assert (await ask(client))[0] == 429
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embedding", "/api/embed", "/api/embeddings"])
+async def test_an_embedding_takes_one_place_and_no_more(connect: Connect, path: str) -> None:
+    """Two, one inside the other, would wait for each other for ever."""
+    client = await connect(ScriptedBackend(), limits=limits(concurrent=1))
+    body = {"model": "demo", "input": "a", "prompt": "a", "content": "a"}
+    response = await asyncio.wait_for(client.post(path, json=body), 10)
+    assert response.status == 200, await response.text()
+
+
 async def test_an_answer_is_cut_to_what_the_client_may_have(connect: Connect) -> None:
     backend = ScriptedBackend()
     client = await connect(backend, keys=keys(max_tokens=3), limits=limits(max_tokens=7))

@@ -17,7 +17,7 @@ from backends.request import (
     TextPrompt,
     Tool,
 )
-from gateway.intent import RULES, Overrides, intent_of, intent_of_verb
+from gateway.intent import RULES, Overrides, intent_of, verdict_of_verb
 from gateway.rhythm import READING_S, TYPING_S, Pace, Rhythm
 from tests.fakes import ScriptedBackend
 from tests.gateway.conftest import Connect, LogLines
@@ -65,10 +65,10 @@ def test_every_rule_is_reached_by_a_case() -> None:
 
 
 def test_embeddings_are_bulk() -> None:
-    verdict = intent_of_verb("openai.embeddings")
+    verdict = verdict_of_verb("openai.embeddings", None)
     assert verdict is not None
     assert verdict.intent is Intent.BULK
-    assert intent_of_verb("openai.models") is None
+    assert verdict_of_verb("openai.models", None) is None
 
 
 def test_the_config_knows_better_than_the_header_and_the_header_better_than_the_rules() -> None:
@@ -122,9 +122,15 @@ async def test_the_line_says_what_a_request_was_for_and_why(connect: Connect, lo
     await client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "a"}]},
                       headers={"X-Priority": "bulk"})  # fmt: skip
     await client.post("/v1/embeddings", json={"input": "a"})
+    await client.post("/v1/embeddings", json={"input": "a"}, headers={"X-Priority": "chat"})
     lines = [line for line in log_lines if line["event"] == "request"]
     assert [(line["intent"], line["because"]) for line in lines] == [
-        ("completion", "a few tokens of plain text"), ("bulk", "its X-Priority says so"), ("bulk", "embeddings")
-    ]  # fmt: skip
+        ("completion", "a few tokens of plain text"),
+        ("bulk", "its X-Priority says so"),
+        ("bulk", "embeddings"),
+        ("chat", "its X-Priority says so"),
+    ]
+    assert [asked.intent for asked in backend.embedded] == [Intent.BULK, Intent.CHAT]
+    assert {asked.client for asked in backend.embedded} == {backend.requests[0].client}
     assert [asked.intent for asked in backend.requests] == [Intent.COMPLETION, Intent.BULK]
     assert len({asked.client for asked in backend.requests}) == 1

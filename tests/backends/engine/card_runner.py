@@ -32,6 +32,7 @@ class CardRunner(TtRunner):
         self.faults, self.calls, self.closed = network.faults, network.calls, network.closed
         self.hold, self.let_go = network.hold, network.let_go
         self.answer_to, self.logits_after = network.answer_to, network.logits_after
+        self.embedding_of = network.embedding_of
 
     @property
     def likes(self) -> dict[int, float]:

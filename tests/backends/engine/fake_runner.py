@@ -28,7 +28,7 @@ class FakeRunner:
         self.max_batch_size = max_batch_size
         self.traits = Traits()
         self.likes: dict[int, float] = {}
-        self.faults: dict[str, list[Exception]] = {"prefill": [], "decode": [], "embed": []}
+        self.faults: dict[str, list[Exception]] = {"prefill": [], "decode": []}
         self._permits: threading.Semaphore | None = None
         self.calls: list[tuple[str, int]] = []
         self.num_closed = 0
@@ -58,6 +58,9 @@ class FakeRunner:
         stop = row.start + len(row.tokens)
         for position, token in enumerate(row.tokens.tolist(), row.start):
             self._write(row.block_table, position, token)
+        if row.hidden_states:
+            digests = self._blocks[row.block_table].reshape(-1)[row.start : stop]
+            return np.stack([row.tokens, digests], axis=1).astype(np.float32)
         first = row.start if row.all_logits else stop - 1
         return np.stack([self._logits(row.block_table, position) for position in range(first, stop)])
 
@@ -79,10 +82,6 @@ class FakeRunner:
         for token, position, table in rows:
             self._write(table, position, token)
         return np.stack([self._logits(table, position) for _, position, table in rows])
-
-    def embed(self, tokens: Ints) -> Floats:
-        self._begin("embed", len(tokens))
-        return np.array([len(tokens), tokens.sum()], np.float32)
 
     def close(self) -> None:
         self.num_closed += 1
@@ -111,10 +110,13 @@ class FakeRunner:
 
     def logits_after(self, tokens: Sequence[int]) -> Floats:
         """[vocab_size], of the token that follows these; without any blocks."""
-        written = np.zeros(len(tokens), np.uint32)
-        for position, token in enumerate(tokens):
-            written[position] = _digest(written[:position], token)
-        return self._logits_of(int(written[-1]))
+        return self._logits_of(int(_digests(tokens)[-1]))
+
+    def embedding_of(self, tokens: Sequence[int]) -> list[float]:
+        """The mean of the hidden states, without any engine."""
+        states = np.stack([tokens, _digests(tokens)], axis=1).astype(np.float32)
+        mean: list[float] = states.mean(axis=0, dtype=np.float64).astype(np.float32).tolist()
+        return mean
 
     def answer_to(self, prompt: Sequence[int], num_tokens: int) -> list[int]:
         """The likeliest tokens, without any engine."""
@@ -122,6 +124,13 @@ class FakeRunner:
         for _ in range(num_tokens):
             tokens.append(int(self.logits_after(tokens).argmax()))
         return tokens[len(prompt) :]
+
+
+def _digests(tokens: Sequence[int]) -> npt.NDArray[np.uint32]:
+    written = np.zeros(len(tokens), np.uint32)
+    for position, token in enumerate(tokens):
+        written[position] = _digest(written[:position], token)
+    return written
 
 
 def _digest(before: npt.NDArray[np.uint32], token: int) -> int:

@@ -18,17 +18,19 @@ from backends.engine.core import EngineCore
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.job import Job
 from backends.engine.logit_bias import LogitBias
-from backends.engine.messages import Cancel, Embed, Report, Stop, Submit
+from backends.engine.mean_pooling import MeanPooling
+from backends.engine.messages import Cancel, Report, Stop, Submit
 from backends.engine.parsers import PlainParser
 from backends.engine.resolved_sampling import ResolvedSampling
-from backends.engine.runner import Floats, Traits
+from backends.engine.runner import Traits
 from backends.engine.sampler_row import SamplerRow
 from backends.engine.scheduler import Scheduler
 from backends.engine.sequence import Sequence, SequenceState
 from backends.engine.token_logprobs import PromptLogprobs
 from backends.errors import BackendFailed
 from backends.events import Event, Finished, Prefilled, Started, Text
-from backends.request import Sampling
+from backends.fair_queue import QUANTUM
+from backends.request import Intent, Sampling
 from tests.backends.engine.card_runner import CardRunner
 from tests.backends.engine.fake_runner import FakeRunner
 from tests.backends.engine.toy_tokenizers import byte_level
@@ -128,7 +130,8 @@ def every_kind_of_runner(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 def choice(
     prompt: SequenceOf[int], *, index: int = 0, max_tokens: int = 8, ending: Ending | None = None, **options: Any
 ) -> Choice:
-    of_sequence = {name: options.pop(name) for name in ("leader", "uses_cache", "wants_all_logits") if name in options}
+    fields = ("leader", "uses_cache", "wants_all_logits", "wants_hidden_states", "intent", "client")
+    of_sequence = {name: options.pop(name) for name in fields if name in options}
     ids = np.array(prompt, np.int32)
     ending = ending or Ending(TOKENIZER.eos_token_ids)
     return Choice(
@@ -549,29 +552,124 @@ def test_logits_that_are_no_numbers_fail_the_request() -> None:
 # embeddings
 
 
+def embedding(length: int, client: str = "", intent: Intent = Intent.BULK, first: int = 0) -> Job:
+    """Of the tokens first, first + 1, …"""
+    prompt = range(first, first + length)
+    wanted = choice(prompt, max_tokens=0, uses_cache=False, wants_hidden_states=True, client=client, intent=intent)
+    wanted.pooling = MeanPooling()
+    return Job("embedding", [wanted])
+
+
+def vector(asked: Job) -> list[float]:
+    pooling = asked.choices[0].pooling
+    assert pooling is not None
+    values: list[float] = pooling.vector.tolist()
+    return values
+
+
 @not_on_a_card
-def test_embeddings_are_made_between_the_tokens_of_others_one_a_step() -> None:
-    bench = Bench()
-    bench.submit(job([1, 2], max_tokens=50))
-    replies: list[Floats | BackendFailed] = []
-    for length in (3, 5):
-        bench.core.send(Embed(np.arange(length, dtype=np.int32), replies.append))
+def test_an_embedding_is_made_in_chunks_while_others_get_their_tokens() -> None:
+    bench = Bench(step_tokens=16)
+    chat, asked = job([1, 2], max_tokens=50), embedding(100)
+    bench.submit(chat)
     bench.step()
-    assert len(replies) == 1
-    bench.step()
-    assert [reply.tolist() for reply in replies if isinstance(reply, np.ndarray)] == [[3, 3], [5, 10]]
-
-
-def test_a_failing_embedding_is_answered_and_harms_nobody() -> None:
-    bench = Bench()
-    replies: list[Floats | BackendFailed] = []
-    bench.runner.faults["embed"] = [ValueError("too long")]
-    asked = job([1, 2], max_tokens=5)
     bench.submit(asked)
-    bench.core.send(Embed(np.arange(3, dtype=np.int32), replies.append))
+    for num_steps in range(1, 8):
+        assert not bench.events_of(asked) or not isinstance(bench.events_of(asked)[-1], Finished)
+        bench.step()
+        assert len(generated(chat)) > num_steps
     bench.finish()
-    assert isinstance(replies[0], BackendFailed)
-    assert end(bench.events_of(asked)).reason == "length"
+    assert vector(asked) == bench.runner.embedding_of(range(100))
+    assert end(bench.events_of(asked)).usage.completion_tokens == 0
+
+
+@not_on_a_card
+def test_a_keystroke_goes_before_embeddings_that_fill_the_batch_and_these_go_on_where_they_were() -> None:
+    bench = Bench(max_batch_size=2, step_tokens=16)
+    asked = [embedding(60, first=i) for i in range(6)]
+    bench.submit(*asked)
+    bench.step(2)
+    typed = job([1, 2, 3], max_tokens=2, intent=Intent.COMPLETION)
+    bench.submit(typed)
+    bench.step()
+    assert generated(typed)[:1] == bench.runner.answer_to([1, 2, 3], 1)
+    bench.finish()
+    assert [vector(each) for each in asked] == [bench.runner.embedding_of(range(i, i + 60)) for i in range(6)]
+
+
+@not_on_a_card
+def test_an_embedding_that_loses_its_blocks_is_made_anew() -> None:
+    bench = Bench(num_blocks=16, max_batch_size=4, step_tokens=16)
+    asked = embedding(60)
+    bench.submit(asked)
+    bench.step(2)
+    chats = [job([1, 2, first], max_tokens=12) for first in range(3)]
+    bench.submit(*chats)
+    bench.finish()
+    assert vector(asked) == bench.runner.embedding_of(range(60))
+    for first, chat in enumerate(chats):
+        assert generated(chat) == bench.runner.answer_to([1, 2, first], 12)
+
+
+@not_on_a_card
+def test_an_embedding_nobody_waits_for_any_more_is_not_finished() -> None:
+    bench = Bench(step_tokens=16)
+    asked = [embedding(60) for _ in range(20)]
+    bench.submit(*asked)
+    bench.step(2)
+    for each in asked:
+        bench.core.send(Cancel(each))
+    bench.step()
+    assert bench.scheduler.is_idle
+    bench.core.check()
+
+
+@not_on_a_card
+def test_an_embedding_that_fails_is_answered_and_harms_nobody_who_has_his_prompt_behind_him() -> None:
+    bench = Bench()
+    chat, failing, later = job([1, 2], max_tokens=20), embedding(8), embedding(8)
+    bench.submit(chat)
+    bench.step()
+    bench.runner.faults["prefill"] = [ValueError("too hot")]
+    bench.submit(failing)
+    bench.step()
+    bench.submit(later)
+    bench.finish()
+    error = bench.error_of(failing)
+    assert error is not None
+    assert "too hot" in error.message
+    assert generated(chat) == bench.runner.answer_to([1, 2], 20)
+    assert vector(later) == bench.runner.embedding_of(range(8))
+
+
+@not_on_a_card
+@settings(max_examples=25)
+@given(
+    lengths=st.lists(st.integers(1, 120), min_size=2, max_size=4),
+    counts=st.lists(st.integers(1, 30), min_size=4, max_size=4),
+    num_places=st.integers(1, 8),
+)
+def test_clients_that_embed_get_as_many_tokens_as_each_other(
+    lengths: list[int], counts: list[int], num_places: int
+) -> None:
+    """However long each one's inputs are, and however many of them wait: while all have some that wait, no two are
+    further apart than a round and what is under way."""
+    bench = Bench(num_blocks=1000, max_batch_size=num_places)
+    asked = {
+        str(i): [embedding(length, client=str(i)) for _ in range(num_places + count)]
+        for i, (length, count) in enumerate(zip(lengths, counts, strict=False))
+    }
+    bench.submit(*(each for jobs in asked.values() for each in jobs))
+    while True:
+        bench.step()
+        sequences = {client: [each.choices[0].sequence for each in jobs] for client, jobs in asked.items()}
+        waiting = {each.client for each in bench.scheduler.waiting}
+        if waiting != asked.keys():
+            break
+        used = [sum(each.num_computed or each.num_tokens * (each.state is SequenceState.FINISHED) for each in of)
+                for of in sequences.values()]  # fmt: skip
+        assert max(used) - min(used) <= QUANTUM + (num_places + 1) * max(lengths)
+    bench.finish()
 
 
 # the thread

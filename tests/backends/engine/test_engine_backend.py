@@ -21,6 +21,7 @@ from backends.events import Completion, Event, Started, Text, fold
 from backends.request import (
     ChatPrompt,
     Choice,
+    EmbedRequest,
     GenerateRequest,
     Image,
     InfillPrompt,
@@ -117,6 +118,10 @@ def ask(text: str = "hello", **options: Any) -> GenerateRequest:
     return GenerateRequest(
         **{"id": "r", "prompts": (TextPrompt((text,)),), "sampling": GREEDY, "max_tokens": 8, **options}
     )
+
+
+def embed(*inputs: str | list[int]) -> EmbedRequest:
+    return EmbedRequest(id="e", inputs=inputs)
 
 
 async def complete(lab: Lab, request: GenerateRequest) -> Completion:
@@ -405,7 +410,7 @@ async def test_a_step_that_hangs_is_reported_and_everyone_answered(folder: Path)
     lab = Lab(folder, step_deadline_s=0.05)
     async with running(lab):
         lab.runner.hold()
-        others = [lab.backend.embed(["c"])] if lab.runner.traits.embeds else []
+        others = [lab.backend.embed(embed("c"))] if lab.runner.traits.gives_hidden_states else []
         answers = await asyncio.gather(
             complete(lab, ask("a")), complete(lab, ask("b")), *others, return_exceptions=True
         )
@@ -565,12 +570,51 @@ async def test_tokens_and_text(lab: Lab) -> None:
 
 @not_on_a_card
 async def test_embeddings_of_texts_and_ids(lab: Lab) -> None:
-    embeddings = await lab.backend.embed(["abc", encode("abcd")])
+    embeddings = await lab.backend.embed(embed("abc", encode("abcd")))
     assert embeddings.num_tokens == (3, 4)
-    assert embeddings.vectors == ((3.0, float(sum(encode("abc")))), (4.0, float(sum(encode("abcd")))))
+    assert [list(vector) for vector in embeddings.vectors] == [
+        lab.runner.embedding_of(encode("abc")), lab.runner.embedding_of(encode("abcd"))
+    ]  # fmt: skip
     assert embeddings.pooled == "mean"
     with pytest.raises(PromptTooLong):
-        await lab.backend.embed(["a" * 257])
+        await lab.backend.embed(embed("a" * 257))
+
+
+@not_on_a_card
+async def test_embeddings_are_the_same_whoever_else_is_there_and_however_few_blocks(folder: Path) -> None:
+    async with running(Lab(folder, num_blocks=64)) as lab:  # for one window
+        texts = ["a" * 256, *(f"text number {i}, " * (i % 7 + 1) for i in range(30))]
+        asked = [lab.backend.embed(replace(embed(*texts), client=client)) for client in "ab"]
+        answers = [complete(lab, ask(f"prompt {i}", max_tokens=30)) for i in range(8)]
+        *made, _ = await asyncio.gather(*asked, asyncio.gather(*answers))
+        expected = [lab.runner.embedding_of(encode(text)) for text in texts]
+        for embeddings in made:
+            assert [list(vector) for vector in embeddings.vectors] == expected
+
+
+@not_on_a_card
+async def test_who_leaves_while_it_is_embedded_frees_place_and_blocks(lab: Lab) -> None:
+    lab.runner.hold()
+    asked = asyncio.ensure_future(lab.backend.embed(embed(*["some text"] * 500)))
+    await until(lambda: bool(lab.runner.calls))
+    asked.cancel()
+    await asyncio.wait([asked])
+    lab.runner.let_go()
+    await settle(lab)
+    assert lab.runner.calls.count(("prefill", 8)) <= 1
+    assert lab.backend.state is BackendState.READY
+
+
+@not_on_a_card
+async def test_more_embeddings_than_may_wait_are_refused(folder: Path) -> None:
+    async with running(Lab(folder, max_batch_size=2, max_waiting=1)) as lab:
+        lab.runner.hold()
+        asked = asyncio.ensure_future(lab.backend.embed(embed(*["text"] * 50)))
+        await until(lambda: bool(lab.runner.calls))
+        with pytest.raises(Busy):
+            await lab.backend.embed(embed("a", "b"))
+        lab.runner.let_go()
+        assert len((await asked).vectors) == 50
 
 
 @not_on_a_card
@@ -578,6 +622,14 @@ async def test_the_model_says_what_it_can_do(lab: Lab) -> None:
     assert lab.backend.info.capabilities == {"completion", "embedding"}
     assert lab.backend.info.eos_token == END
     assert lab.backend.info.chat_template == TEMPLATE
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never comes to be")
 
 
 async def _until_text(events: Any) -> None:

@@ -14,6 +14,7 @@ from backends.engine.demo import FOLDER
 from backends.events import CompletedChoice, fold
 from backends.request import (
     ChatPrompt,
+    EmbedRequest,
     GenerateRequest,
     InfillPrompt,
     JsonSchema,
@@ -124,7 +125,7 @@ async def test_a_required_tool_is_called(backend: EngineBackend) -> None:
 
 
 async def test_a_long_prompt_is_embedded_as_wide_as_the_model(backend: EngineBackend) -> None:
-    embeddings = await backend.embed(["short", "long " * 500])
+    embeddings = await backend.embed(EmbedRequest(id="r", inputs=("short", "long " * 500)))
     assert [len(vector) for vector in embeddings.vectors] == [192, 192]
     assert embeddings.num_tokens[1] > 256
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from backends.engine.mean_pooling import MeanPooling
 from backends.engine.numpy_runner import NumpyRunner
 from backends.engine.projection import is_exact
 from backends.engine.runner import Floats, Ints, PrefillRow
@@ -87,7 +88,12 @@ def test_decoded_logits_are_those_of_transformers(reference_model: Path) -> None
 
 def test_an_embedding_is_the_mean_of_transformers_last_hidden_states(reference_model: Path) -> None:
     reference = load_file(reference_model / "reference.safetensors")
-    embedding = loaded(reference_model).embed(reference["tokens"])
+    runner = loaded(reference_model)
+    pooling = MeanPooling()
+    for start, stop in ((0, 16), (16, len(reference["tokens"]))):
+        row = PrefillRow(reference["tokens"][start:stop], start, table(), slot=0, hidden_states=True)
+        pooling.add(start, runner.prefill([row])[0])
+    embedding = pooling.vector
     assert embedding.dtype == np.float32
     np.testing.assert_allclose(embedding, reference["embedding"], rtol=1e-3, atol=1e-4)
 
@@ -161,12 +167,18 @@ def test_what_others_left_in_the_blocks_makes_no_difference(model: Path) -> None
     assert_same(decode(runner, tokens[-1:], table(length=8), start=69)[0], expected[-1], runner)
 
 
-def test_embedding_leaves_no_trace_in_the_cache(model: Path) -> None:
-    runner = loaded(model, num_blocks=8)
-    tokens = random_tokens(70)
-    expected = prefill(runner, tokens, table(length=8))[-1]
-    runner.embed(random_tokens(500, seed=1))
-    assert_same(decode(runner, tokens[-1:], table(length=8), start=69)[0], expected, runner)
+def test_hidden_states_are_the_same_in_any_company(model: Path) -> None:
+    runner = loaded(model)
+    tokens = random_tokens(300)
+    rows = [
+        PrefillRow(tokens, 0, table(first=0), slot=0, hidden_states=True),
+        PrefillRow(tokens[:70], 0, table(first=64), slot=1),
+        PrefillRow(tokens[:40], 0, table(first=128), slot=2, hidden_states=True),
+    ]
+    together = runner.prefill(rows)
+    assert [len(found) for found in together] == [300, 1, 40]
+    for row, found in zip(rows, together, strict=True):
+        assert_same(found, runner.prefill([row])[0], runner)
 
 
 def test_logits_belong_to_the_caller(model: Path) -> None:
