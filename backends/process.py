@@ -82,9 +82,10 @@ class Process:
         return self._nanny is not None and self._nanny.returncode is None
 
     def signal(self, signum: signal.Signals) -> None:
-        """To the whole group."""
+        """To the whole group, if anybody of it is left: the nanny goes after it, and that she went is learnt later."""
         if self.is_running and self.group is not None:
-            os.killpg(self.group, signum)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.group, signum)
 
     async def stop(self) -> None:
         """Ends the whole group: SIGTERM, the grace, SIGKILL. Safe to call in any state."""

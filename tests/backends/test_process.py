@@ -150,6 +150,19 @@ async def test_the_group_dies_with_us_even_when_we_are_killed() -> None:
     await until(lambda: not any(map(is_alive, family)))
 
 
+async def test_a_signal_may_come_too_late() -> None:
+    """While the nanny, who has buried the group, is still there."""
+    process = Process(python("import time; time.sleep(600)"))
+    await process.start()
+    assert process.group is not None
+    ending = asyncio.create_task(process.wait())
+    os.kill(process.group, signal.SIGKILL)
+    while process.is_running:
+        process.signal(signal.SIGKILL)
+        await asyncio.sleep(0)
+    assert await ending == 137
+
+
 async def test_a_signal_reaches_the_whole_group() -> None:
     process = Process(python(FORKS), grace_s=0.2)
     family = await started_family(process)
