@@ -35,12 +35,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model as clients know it. created: when the gateway began to serve it, seconds since the epoch."""
+    """A model as clients know it. created: when the gateway began to serve it, seconds since the epoch. parent: the
+    model whose LoRA this is, by its name."""
 
     name: str
     backend: Backend
     created: float
     aliases: tuple[str, ...] = ()
+    parent: str = ""
 
     @property
     def info(self) -> ModelInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -89,6 +89,12 @@ class Backend(Protocol):
 
     @property
     def slots(self) -> Sequence[Slot]: ...
+
+    @property
+    def adapters(self) -> Mapping[str, Backend]:
+        """The model's LoRAs, as far as they are known, by the names that its server gives them. They load, and are
+        unloaded, with it."""
+        ...
 
     async def start(self) -> None:
         """Load; returns when ready. Raises BackendFailed with the cause."""

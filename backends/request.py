@@ -227,12 +227,13 @@ class Intent(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest:
-    """One vector for each input, which is text or token ids. intent and client: as in a GenerateRequest."""
+    """One vector for each input, which is text or token ids. intent, client and key: as in a GenerateRequest."""
 
     id: str
     inputs: tuple[str | Sequence[int], ...]
     intent: Intent = Intent.BULK
     client: str = ""
+    key: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -248,8 +249,9 @@ class GenerateRequest:
     cache_prompt: prefixes may be taken from, and left in, the prefix cache.
     deadline_s: stop with `length` after so many seconds of generating (llama.cpp's t_max_predict_ms).
     intent and client: the device is shared by class, and within a class between clients. priority: lower goes first,
-    among the client's own. cache_salt: prefixes are shared only with requests that say the same (vLLM). ignored: filled
-    in by the backend before its first event: what it can't honour although the answer means the same without it.
+    among the client's own. cache_salt: prefixes are shared only with requests that say the same (vLLM). key: what the
+    client brought for whoever runs the model, none of this gateway's own. ignored: filled in by the backend before its
+    first event: what it can't honour although the answer means the same without it.
     """
 
     id: str
@@ -274,6 +276,7 @@ class GenerateRequest:
     client: str = ""
     priority: int = 0
     cache_salt: str | None = None
+    key: str | None = field(default=None, repr=False)
     ignored: list[str] = field(default_factory=list)
 
     @property

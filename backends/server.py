@@ -50,8 +50,9 @@ class ServerOptions:
     """Either urls of servers that run elsewhere, or a command that starts one on this machine.
 
     In the command and in env `{port}` is the port that it must listen on and `{key}` the key that it must ask for.
-    model: what it is called there; None: its first. speaks: whose dialect of OpenAI's API; None: as the server says.
-    health: a path that answers 200 when it is well; "": it has none.
+    passes_keys: they get the client's own key in place of ours. model: what it is called there; None: its first.
+    speaks: whose dialect of OpenAI's API; None: as the server says. health: a path that answers 200 when it is well;
+    "": it has none.
     """
 
     urls: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class ServerOptions:
     model: str | None = None
     speaks: AccentName | None = None
     key: str | None = None
+    passes_keys: bool = False
     health: str = "/health"
     probe_s: float = 5.0
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -78,7 +80,7 @@ def server_backend(options: ServerOptions) -> UpstreamBackend:
 
 
 def _attached(url: str, options: ServerOptions) -> Upstream:
-    return Upstream(url, model=options.model or "", key=options.key, timeouts=options.timeouts)
+    return Upstream(url, key=options.key, passes_keys=options.passes_keys, timeouts=options.timeouts)
 
 
 def _plan(options: ServerOptions) -> Plan:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from backends.base import BackendState
 from backends.errors import BackendFailed
+from backends.facts import Facts
 from backends.upstream import Upstream
 from backends.upstream_errors import WorkerLost
-from backends.upstream_facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A server that an answer may be had from, and what it said of itself."""
+
+    upstream: Upstream
+    facts: Facts
 
 
 class Source(Protocol):
-    """facts: None before a server has answered. log: a worker's last lines."""
+    """facts: what holds for all of its servers; None before one has answered. log: a worker's last lines."""
 
     @property
     def state(self) -> BackendState: ...
@@ -33,8 +42,12 @@ class Source(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def lease(self) -> Upstream:
-        """A server that is ready, waited for while one is being restarted. Raises NotReady or BackendFailed."""
+    async def lease(self, *, key: str | None = None, adapter: str | None = None) -> Lease:
+        """A server that is ready, waited for while one is being restarted. key: the client's, for a server that tells
+        what it is to those alone that bring one. adapter: a LoRA that it must have.
+
+        Raises NotReady or BackendFailed, Unauthorized where the key won't do, UnknownModel where none has the adapter.
+        """
         ...
 
     async def explain(self, upstream: Upstream, error: WorkerLost) -> BackendFailed:

@@ -37,17 +37,18 @@ class Timeouts:
 
 
 class Upstream:
-    """url: without `/v1`. socket: the path of a unix socket to be used in place of its host and port.
+    """url: without `/v1`. socket: the path of a unix socket to be used in place of its host and port. key: ours.
+    passes_keys: a client's own goes in its place; no server else ever gets one.
 
-    model: what it is called there. progress_at: when anything of any answer came last, on the monotonic clock.
+    progress_at: when anything of any answer came last, on the monotonic clock.
     """
 
     def __init__(
-        self, url: str, *, model: str = "", key: str | None = None, socket: str | None = None,
+        self, url: str, *, key: str | None = None, passes_keys: bool = False, socket: str | None = None,
         timeouts: Timeouts = Timeouts(),
     ) -> None:  # fmt: skip
         self.url = url.rstrip("/").removesuffix("/v1")
-        self.model = model
+        self.passes_keys = passes_keys
         self.num_running = 0
         self.progress_at = 0.0
         self._socket = socket
@@ -75,16 +76,20 @@ class Upstream:
     async def ask(
         self, method: str, path: str, body: object = None, *, key: str | None = None, timeout_s: float = _QUESTION_S
     ) -> Any:
-        """A short question, answered with JSON (None: with nothing). Raises DragomanError and its kin."""
+        """A short question, answered with JSON (None: with nothing). key: the client's.
+
+        Raises DragomanError and its kin.
+        """
         with _as_lost(self.url), Alarm(timeout_s, f"{self.url}{path} didn't answer within {timeout_s:g} s"):
             async with self._opened(method, path, body, key) as response:
-                content = await self._checked(response)
+                content = await _checked(response, body)
         return _parsed(content) if content.strip() else None
 
     async def answer(
         self, path: str, body: Mapping[str, Any], *, key: str | None = None
     ) -> AsyncGenerator[list[bytes], None]:
         """The chunks of an answer as JSON, as many as came at once; a body that isn't streamed is one chunk.
+        key: the client's.
 
         Closing the iterator closes the connection, which ends the answer there. Raises DragomanError and its kin.
         """
@@ -94,7 +99,7 @@ class Upstream:
             with _as_lost(self.url), Alarm(first_s, f"{self.url} didn't answer within {first_s:g} s") as alarm:
                 async with self._opened("POST", path, body, key) as response:
                     if response.status_code != 200 or "json" in response.headers.get("content-type", ""):
-                        yield [await self._checked(response)]
+                        yield [await _checked(response, body)]
                         return
                     yield []  # the request is accepted
                     alarm.ring_after(first_s)
@@ -114,7 +119,7 @@ class Upstream:
 
     @contextlib.asynccontextmanager
     async def _opened(self, method: str, path: str, body: object, key: str | None) -> AsyncIterator[httpx.Response]:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Authorization": f"Bearer {key}"} if key and self.passes_keys else {}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -122,12 +127,14 @@ class Upstream:
         async with self._http.stream(method, path, content=content, headers=headers) as response:
             yield response
 
-    async def _checked(self, response: httpx.Response) -> bytes:
-        """The whole body. Raises what a status other than 2xx means."""
-        content = b"".join([piece async for piece in response.aiter_raw()])
-        if response.is_success:
-            return content
-        raise refusal(response.status_code, content, response.headers.get("retry-after"), self.model)
+
+async def _checked(response: httpx.Response, asked: object) -> bytes:
+    """The whole body. Raises what a status other than 2xx means."""
+    content = b"".join([piece async for piece in response.aiter_raw()])
+    if response.is_success:
+        return content
+    model = str(asked.get("model", "")) if isinstance(asked, Mapping) else ""
+    raise refusal(response.status_code, content, response.headers.get("retry-after"), model)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -19,17 +20,15 @@ import structlog
 
 from backends.base import BackendState, Embeddings, ModelInfo, Slot
 from backends.engine.subscription import Subscription
-from backends.errors import BackendFailed, DragomanError, NotReady, Unsupported
+from backends.errors import BackendFailed, DragomanError, Unsupported
 from backends.events import Event, EventStream
 from backends.gate import Gate, priority_of
 from backends.model_folder import ModelFolder
 from backends.request import ChatPrompt, EmbedRequest, GenerateRequest
-from backends.source import Source
-from backends.upstream import Upstream
+from backends.source import Lease, Source
 from backends.upstream_call import Call, calls_of
 from backends.upstream_errors import WorkerLost
 from backends.upstream_events import UpstreamReader
-from backends.upstream_facts import Facts
 from backends.upstream_text import UpstreamText
 
 _SILENCE_S = 5.0
@@ -60,12 +59,15 @@ class Behaviour:
 
 
 class UpstreamBackend:
-    """A backends.base.Backend."""
+    """A backends.base.Backend; each of its adapters is another, which shares all but its name with it."""
 
     def __init__(self, source: Source, behaviour: Behaviour = Behaviour()) -> None:
         self._source = source
         self._behaviour = behaviour
         self._folder: ModelFolder | None = None
+        self._has_started = False
+        self._adapter: str | None = None
+        self._adapters: dict[str, UpstreamBackend] = {}
         self._gate = Gate(behaviour.max_batch_size, behaviour.completion_slots)
 
     @property
@@ -91,7 +93,7 @@ class UpstreamBackend:
             info,
             window=behaviour.window or facts.window or info.window,
             path=info.path or facts.model,
-            capabilities=facts.capabilities | (folder.info.capabilities if folder else frozenset()),
+            capabilities=facts.capabilities | (info.capabilities - facts.lacks if folder else frozenset()),
             chat_template=info.chat_template or facts.chat_template,
         )
 
@@ -100,6 +102,21 @@ class UpstreamBackend:
         """A server doesn't tell."""
         return ()
 
+    @property
+    def adapters(self) -> Mapping[str, UpstreamBackend]:
+        facts = self._source.facts
+        if facts is None or not self._has_started:
+            return {}
+        for name in facts.adapters:
+            if name not in self._adapters:
+                self._adapters[name] = self._with_adapter(name)
+        return {name: self._adapters[name] for name in facts.adapters}
+
+    def _with_adapter(self, name: str) -> UpstreamBackend:
+        twin = copy.copy(self)
+        twin._adapter, twin._adapters = name, {}
+        return twin
+
     # life
 
     async def start(self) -> None:
@@ -107,6 +124,7 @@ class UpstreamBackend:
         try:
             await self._source.start()
             await opening
+            self._has_started = True
         except (BackendFailed, asyncio.CancelledError):
             opening.cancel()
             if self.state is BackendState.READY:
@@ -123,13 +141,12 @@ class UpstreamBackend:
     # answers
 
     async def generate(self, request: GenerateRequest) -> EventStream:
-        upstream = await self._source.lease()
-        facts = self._facts()
-        text = UpstreamText(upstream, facts.accent, self._folder)
+        lease = await self._lease(request.key)
+        text = UpstreamText(lease, self._folder, key=request.key)
         prompts = [await text.plain(prompt) for prompt in request.prompts]
         asked = replace(request, priority=priority_of(request)) if self._behaviour.priorities else request
         calls = calls_of(asked, prompts)
-        wires = [call.wire(facts, facts.model, self._folder) for call in calls]  # refused before any begins
+        wires = [call.wire(lease.facts, self._folder) for call in calls]  # refused before any begins
         request.ignored += wires[0].ignored
         subscription = Subscription()
         answering = asyncio.create_task(self._answer(calls, subscription))
@@ -176,12 +193,12 @@ class UpstreamBackend:
         """Where the answer is lost, the call is put to the next server."""
         num_attempts = 0
         while True:
-            upstream = await self._source.lease()
+            lease = await self._lease(call.request.key)
             try:
-                await self._attempt(call, upstream, send)
+                await self._attempt(call, lease, send)
                 return
             except WorkerLost as error:
-                told = await self._source.explain(upstream, error)
+                told = await self._source.explain(lease.upstream, error)
                 num_attempts += 1
                 is_over = self.state in (BackendState.STOPPING, BackendState.STOPPED)
                 if is_over or num_attempts > self._behaviour.num_retries or not self._prepared(call):
@@ -196,11 +213,10 @@ class UpstreamBackend:
         call.resume(self._folder)
         return True
 
-    async def _attempt(self, call: Call, upstream: Upstream, send: Send) -> None:
-        facts, request = self._facts(), call.request
-        wire = call.wire(facts, upstream.model or facts.model, self._folder)
+    async def _attempt(self, call: Call, lease: Lease, send: Send) -> None:
+        request, wire = call.request, call.wire(lease.facts, self._folder)
         reader = UpstreamReader(call.reading(self._folder), time.monotonic())
-        async with contextlib.aclosing(upstream.answer(wire.path, wire.body)) as answer:
+        async with contextlib.aclosing(lease.upstream.answer(wire.path, wire.body, key=request.key)) as answer:
             async for chunks in answer:
                 now = time.monotonic()
                 for chunk in chunks:  # one by one: what came before an error was sent
@@ -210,20 +226,21 @@ class UpstreamBackend:
                     return
         send(reader.end())
 
-    def _facts(self) -> Facts:
-        facts = self._source.facts
-        if facts is None:
-            raise NotReady(f"the model's server isn't known yet: {self.phase}")
-        return facts
+    async def _lease(self, key: str | None = None) -> Lease:
+        """key: the client's."""
+        lease = await self._source.lease(key=key, adapter=self._adapter)
+        if self._adapter is None:
+            return lease
+        return replace(lease, facts=replace(lease.facts, model=self._adapter))
 
     # text
 
     async def _ask(self, question: Callable[[UpstreamText], Awaitable[T]]) -> T:
-        upstream = await self._source.lease()
+        lease = await self._lease()
         try:
-            return await question(UpstreamText(upstream, self._facts().accent, self._folder))
+            return await question(UpstreamText(lease, self._folder))
         except WorkerLost as error:
-            raise await self._source.explain(upstream, error) from None
+            raise await self._source.explain(lease.upstream, error) from None
 
     async def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
         return await self._ask(lambda it: it.tokenize(text, add_special=add_special, parse_special=parse_special))
@@ -242,28 +259,28 @@ class UpstreamBackend:
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """One question for each input, because servers count the tokens of all of them together."""
-        if "embedding" not in self._facts().capabilities:
+        lease = await self._lease(request.key)
+        if "embedding" not in lease.facts.capabilities:
             raise Unsupported("this model's server has no embeddings", feature="embeddings")
         places = asyncio.Semaphore(_MAX_EMBEDDED)
 
         async def one(text_or_ids: str | Sequence[int]) -> tuple[tuple[float, ...], int]:
             async with places, self._gate.place(request.intent, request.client) as place:
-                vector, num_tokens = await self._embed(
-                    text_or_ids if isinstance(text_or_ids, str) else list(text_or_ids)
-                )
+                asked = text_or_ids if isinstance(text_or_ids, str) else list(text_or_ids)
+                vector, num_tokens = await self._embed(asked, request.key)
                 place.charge(num_tokens)
                 return vector, num_tokens
 
         answers = await asyncio.gather(*map(one, request.inputs))
         return Embeddings(tuple(vector for vector, _ in answers), tuple(count for _, count in answers), "mean")
 
-    async def _embed(self, text_or_ids: str | list[int]) -> tuple[tuple[float, ...], int]:
-        upstream = await self._source.lease()
-        body = {"model": upstream.model, "input": text_or_ids, "encoding_format": "float"}
+    async def _embed(self, text_or_ids: str | list[int], key: str | None) -> tuple[tuple[float, ...], int]:
+        lease = await self._lease(key)
+        body = {"model": lease.facts.model, "input": text_or_ids, "encoding_format": "float"}
         try:
-            answer = await upstream.ask("POST", "/v1/embeddings", body, timeout_s=600.0)
+            answer = await lease.upstream.ask("POST", "/v1/embeddings", body, key=key, timeout_s=600.0)
             return tuple(map(float, answer["data"][0]["embedding"])), int(answer["usage"]["prompt_tokens"])
         except WorkerLost as error:
-            raise await self._source.explain(upstream, error) from None
+            raise await self._source.explain(lease.upstream, error) from None
         except (KeyError, IndexError, TypeError) as error:
             raise BackendFailed(f"the model's server sends a malformed embedding: {error!r}") from None

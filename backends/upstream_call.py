@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.events import Event, Finished, Prefilled, Reasoning, Started, Text, ToolCallArguments, ToolCallStarted
+from backends.facts import Facts
 from backends.model_folder import ModelFolder
 from backends.request import ChatPrompt, GenerateRequest, Prompt, TextPrompt
 from backends.upstream_events import Reading
-from backends.upstream_facts import Facts
 from backends.upstream_request import UpstreamRequest, to_upstream
 
 
@@ -42,7 +42,7 @@ class Call:
     def has_answered(self) -> bool:
         return bool(self.text or self.ids or self.has_more_than_text)
 
-    def wire(self, facts: Facts, model: str, folder: ModelFolder | None) -> UpstreamRequest:
+    def wire(self, facts: Facts, folder: ModelFolder | None) -> UpstreamRequest:
         """Raises Unsupported."""
         request, prompt = self.request, self.prompt
         if self.end_ids:
@@ -58,7 +58,7 @@ class Call:
             request,
             prompt,
             facts.accent,
-            model=model,
+            model=facts.model,
             window=facts.window,
             seed=self.seed,
             names_by_id=folder is not None,

@@ -11,22 +11,24 @@ from typing import Any
 
 from typing_extensions import assert_never
 
-from backends.accent import VLLM, Accent
+from backends.accent import VLLM
 from backends.errors import InvalidField, Unsupported
 from backends.model_folder import ModelFolder
 from backends.request import ChatPrompt, InfillPrompt, Prompt, TextPrompt
-from backends.upstream import Upstream
+from backends.source import Lease
 from backends.upstream_chat import chat_body
 from backends.upstream_errors import WorkerLost
 
 
 class UpstreamText:
-    """Of one server."""
+    """Of one server. key: the client's."""
 
-    def __init__(self, upstream: Upstream, accent: Accent, folder: ModelFolder | None) -> None:
-        self._upstream = upstream
-        self._accent = accent
+    def __init__(self, lease: Lease, folder: ModelFolder | None, *, key: str | None = None) -> None:
+        self._upstream = lease.upstream
+        self._accent = lease.facts.accent
+        self._model = lease.facts.model
         self._folder = folder
+        self._key = key
 
     async def plain(self, prompt: Prompt) -> tuple[Prompt, frozenset[int]]:
         """The prompt as the server takes it, and the tokens that end its answer besides the model's own.
@@ -60,7 +62,7 @@ class UpstreamText:
             return await self._folder.tokenizer.encode_async(text, add_special=add_special, parse_special=parse_special)
         match self._accent.text_routes:
             case "vllm":
-                body = {"model": self._upstream.model, "prompt": text, "add_special_tokens": add_special}
+                body = {"model": self._model, "prompt": text, "add_special_tokens": add_special}
             case "llamacpp":
                 body = {"content": text, "add_special": add_special, "parse_special": parse_special}
             case "none":
@@ -80,7 +82,7 @@ class UpstreamText:
             return self._folder.tokenizer.decode(token_ids)
         match self._accent.text_routes:
             case "vllm":
-                body = {"model": self._upstream.model, "tokens": list(token_ids)}
+                body = {"model": self._model, "tokens": list(token_ids)}
                 return str(await self._asked("/detokenize", body, "prompt"))
             case "llamacpp":
                 return str(await self._asked("/detokenize", {"tokens": list(token_ids)}, "content"))
@@ -96,9 +98,7 @@ class UpstreamText:
         match self._accent.text_routes:
             case "vllm":  # it renders no text, but tells the tokens of a chat
                 body.pop("tool_choice", None)
-                return await self.detokenize(
-                    await self._asked("/tokenize", {"model": self._upstream.model, **body}, "tokens")
-                )
+                return await self.detokenize(await self._asked("/tokenize", {"model": self._model, **body}, "tokens"))
             case "llamacpp":
                 return str(await self._asked("/apply-template", body, "prompt"))
             case "none":
@@ -107,7 +107,7 @@ class UpstreamText:
                 assert_never(self._accent.text_routes)
 
     async def _asked(self, path: str, body: dict[str, Any], field: str) -> Any:
-        answer = await self._upstream.ask("POST", path, body)
+        answer = await self._upstream.ask("POST", path, body, key=self._key)
         if not isinstance(answer, dict) or field not in answer:
             raise WorkerLost(f"{self._upstream.url}{path} doesn't answer with '{field}'")
         return answer[field]

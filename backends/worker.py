@@ -20,12 +20,14 @@ import structlog
 from backends.accent import AccentName
 from backends.base import BackendState
 from backends.errors import BackendFailed, DragomanError, NotReady
+from backends.facts import Facts
 from backends.last_words import last_words
 from backends.process import Process
 from backends.restarts import Restarts
+from backends.source import Lease
 from backends.upstream import Upstream
 from backends.upstream_errors import WorkerLost
-from backends.upstream_facts import Facts, read_facts
+from backends.upstream_facts import read_facts
 
 log = structlog.get_logger()
 
@@ -125,15 +127,16 @@ class Worker:
             await asyncio.gather(life, return_exceptions=True)
         self._enter(BackendState.STOPPED, "stopped")
 
-    async def lease(self) -> Upstream:
+    async def lease(self, *, key: str | None = None, adapter: str | None = None) -> Lease:  # noqa: ARG002
+        """It has a key of its own, and says itself which adapters it doesn't have."""
         deadline = time.monotonic() + self._plan.start_timeout_s
         while self._state is BackendState.STARTING and (left_s := deadline - time.monotonic()) > 0:
             await self._change(left_s)
         if self._state is BackendState.FAILED:
             raise BackendFailed(self._phase)
-        if self._upstream is None:
+        if self._upstream is None or self._facts is None:
             raise NotReady(f"the worker isn't ready: {self._phase}", retry_after_s=5)
-        return self._upstream
+        return Lease(self._upstream, self._facts)
 
     async def explain(self, upstream: Upstream, error: WorkerLost) -> BackendFailed:
         """Waits a moment: a cut connection is seen sooner than the death behind it."""
@@ -208,7 +211,6 @@ class Worker:
             self._facts = await self._until_ready(upstream, ended)
         except BackendFailed as error:
             return error.message
-        upstream.model = self._facts.model
         self._upstream = upstream
         self._enter(BackendState.READY, "ready")
         cause = await self._watch(upstream, ended)

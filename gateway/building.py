@@ -62,6 +62,7 @@ def server_options(options: ServerModel) -> ServerOptions:
         model=options.model,
         speaks=options.speaks,
         key=options.key,
+        passes_keys=options.pass_key,
         health=options.health,
         probe_s=options.probe_s,
         timeouts=Timeouts(options.connect_s, options.first_byte_s, options.idle_s),

@@ -7,7 +7,7 @@ differ in their user agents; one editor keeps its id over all of its connections
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.keys import KeyRing, presented_keys
 
@@ -17,11 +17,12 @@ _MAX_AGENT = 200  # characters: what a client calls itself is its own choice, an
 @dataclass(frozen=True, slots=True)
 class Client:
     """address: of its connection, empty on a unix socket. agent: its User-Agent. key: the name of its API key in the
-    config, None where it brought none that is there."""
+    config, None where it brought none that is there. foreign_key: one that it brought for whoever runs the model."""
 
     address: str
     agent: str = ""
     key: str | None = None
+    foreign_key: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -36,6 +37,7 @@ class Client:
 
 def identify(address: str | None, headers: Mapping[str, str], query: Mapping[str, str], keys: KeyRing) -> Client:
     """headers: case-insensitive. Without keys in the config none is looked for: clients send dummies."""
-    key = keys.name_of(presented_keys(headers, query)) if keys else None
+    presented = [*presented_keys(headers, query)]
+    key = keys.name_of(presented) if keys else None
     agent = "".join(char for char in headers.get("User-Agent", "") if char.isprintable())
-    return Client(address or "", agent[:_MAX_AGENT], key)
+    return Client(address or "", agent[:_MAX_AGENT], key, keys.foreign(presented))

@@ -19,7 +19,7 @@ from gateway.traffic import Traffic
 
 
 class ClientModels:
-    """request_id, client_id, intent: of what is embedded."""
+    """request_id, client_id, key, intent: of what is embedded."""
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class ClientModels:
         *,
         request_id: str,
         client_id: str,
+        key: str | None,
         intent: Intent,
     ) -> None:
         self._models = models
@@ -36,6 +37,7 @@ class ClientModels:
         self._quota = quota
         self._request_id = request_id
         self._client_id = client_id
+        self._key = key
         self._intent = intent
 
     def all(self) -> Sequence[Served]:
@@ -62,7 +64,13 @@ class ClientModels:
             yield backend
 
     async def embed(self, served: Served, backend: Backend, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
-        request = EmbedRequest(id=self._request_id, inputs=tuple(inputs), intent=self._intent, client=self._client_id)
+        request = EmbedRequest(
+            id=self._request_id,
+            inputs=tuple(inputs),
+            intent=self._intent,
+            client=self._client_id,
+            key=self._key,
+        )
         made = await backend.embed(request)
         num_tokens = sum(made.num_tokens)
         self._traffic.queue.note_work(served.name, num_tokens)
@@ -82,5 +90,6 @@ class ClientModels:
         self._models.remove_alias(name)
 
     def _may_use(self, served: Served) -> bool:
-        names = self._quota.models
-        return names is None or not set(names).isdisjoint((served.name, *served.aliases))
+        """Who may use a model may use its LoRAs."""
+        names, owner = self._quota.models, self._models.find(served.parent) if served.parent else served
+        return names is None or (owner is not None and not set(names).isdisjoint((owner.name, *owner.aliases)))

@@ -125,6 +125,7 @@ class ServerModel(ServedElsewhere):
     model: str | None = None
     speaks: Literal["vllm", "sglang", "llamacpp", "ollama", "openai"] | None = None
     key: str | None = None
+    pass_key: bool = False
     health: str = "/health"
     folder: str | None = None
     probe_s: float = Field(default=5.0, gt=0)
@@ -136,6 +137,8 @@ class ServerModel(ServedElsewhere):
     def _has_one_place(self) -> ServerModel:
         if bool(self.urls) == bool(self.command):
             raise PydanticCustomError("place", "give either urls or a command")
+        if self.pass_key and self.command:
+            raise PydanticCustomError("pass_key", "clients have no keys for a command's server: use urls")
         return self
 
 

@@ -97,5 +97,5 @@ def _is_determined(request: GenerateRequest) -> bool:
 
 
 def _are_alike(one: GenerateRequest, other: GenerateRequest) -> bool:
-    """Whoever asks, and under whichever name."""
+    """Whoever asks, and under whichever name, but not by whichever key: a server may know it."""
     return replace(one, id="", client="", ignored=[]) == replace(other, id="", client="", ignored=[])

@@ -95,6 +95,7 @@ class Handler:
             self._quota_of(client),
             request_id=request_id,
             client_id=client.id,
+            key=client.foreign_key,
             intent=Intent.BULK if overruled is None else overruled.intent,
         )
         return Call(

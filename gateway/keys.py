@@ -43,6 +43,10 @@ class KeyRing:
         ]  # fmt: skip
         return owners[0] if owners else None
 
+    def foreign(self, keys: Iterable[str]) -> str | None:
+        """The first key that is nobody's here: what is brought for whom we ask in turn. A key of ours never leaves."""
+        return next((key for key in keys if key and self.name_of([key]) is None), None)
+
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

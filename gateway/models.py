@@ -7,8 +7,9 @@ unloading is each group's affair.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -56,13 +57,16 @@ class ModelRegistry:
     # what adapters ask
 
     def all(self) -> Sequence[Served]:
-        return [self._served(name) for name in self._config.models]
+        return [*(self._served(name) for name in self._config.models), *self._adapters().values()]
 
     def find(self, name: str) -> Served | None:
         short = name.removesuffix(":latest")
         candidates = (names.get(each) for names in (self._names, self._added) for each in (name, short))
-        found = next((candidate for candidate in candidates if candidate), None)
-        return None if found is None else self._served(found)
+        found = next((candidate for candidate in candidates if candidate), name)
+        if found in self._config.models:
+            return self._served(found)
+        adapters = self._adapters()
+        return adapters.get(found) or adapters.get(short)
 
     def resolve(self, name: str | None) -> Served:
         found = self.find(name) if name else None
@@ -72,22 +76,23 @@ class ModelRegistry:
 
     def acquire(self, served: Served) -> AbstractAsyncContextManager[Backend]:
         """Holds the model for one request, loaded. Raises NotReady or BackendFailed."""
-        entry = self._entries.get(served.name)
+        entry = self._entry(served)
         if entry is None:  # the config let go of it a moment ago
             raise UnknownModel(served.name)
-        return entry.resident.acquire(self._config.limits.load_timeout_s)
+        held = entry.resident.acquire(self._config.limits.load_timeout_s)
+        return _adapted(held, served.name) if served.parent else held
 
     def when_left(self, served: Served) -> WhenLeft:
-        model = self._config.models.get(served.name)
+        model = self._config.models.get(served.parent or served.name)
         return "cancel" if model is None else model.when_left
 
     def keep_alive(self, served: Served, seconds: float) -> None:
-        if entry := self._entries.get(served.name):
+        if entry := self._entry(served):
             entry.resident.asked_s = seconds
             entry.resident.changed()
 
     def expires_at(self, served: Served) -> float:
-        entry = self._entries.get(served.name)
+        entry = self._entry(served)
         if entry is None:
             return time.time()
         resident = entry.resident
@@ -108,9 +113,26 @@ class ModelRegistry:
 
     def _served(self, name: str) -> Served:
         entry = self._entries[name]
-        added = (alias for alias, owner in self._added.items() if owner == name)
-        aliases = (*self._config.models[name].aliases, *added)
+        aliases = (*self._config.models[name].aliases, *self._added_to(name))
         return Served(name, entry.resident.backend, entry.created, aliases)
+
+    def _adapters(self) -> Mapping[str, Served]:
+        """The LoRAs that servers have told of, by name. One that the config names means what it says there, and of two
+        alike the first is meant."""
+        found: dict[str, Served] = {}
+        for owner in self._config.models:
+            entry = self._entries[owner]
+            for name, backend in entry.resident.backend.adapters.items():
+                if name not in self._names and name not in found:
+                    found[name] = Served(name, backend, entry.created, (*self._added_to(name),), parent=owner)
+        return found
+
+    def _added_to(self, name: str) -> Sequence[str]:
+        return [alias for alias, owner in self._added.items() if owner == name]
+
+    def _entry(self, served: Served) -> _Entry | None:
+        """A LoRA's is its model's."""
+        return self._entries.get(served.parent or served.name)
 
     @property
     def _default(self) -> str:
@@ -179,10 +201,20 @@ class ModelRegistry:
         """What the config says of names and of how long models stay."""
         models = self._config.models
         self._names = {name: owner for owner, model in models.items() for name in (*model.aliases, owner)}
-        self._added = {alias: owner for alias, owner in self._added.items() if owner in models}
+        known = {*models, *self._adapters()}
+        self._added = {alias: owner for alias, owner in self._added.items() if owner in known}
         for name, model in models.items():
             resident = self._entries[name].resident
             resident.unload_after_s, resident.is_pinned = model.unload_after_s, model.pinned
             resident.changed()
         for group in self._groups.values():
             group.patience_s = self._config.limits.patience_s
+
+
+@contextlib.asynccontextmanager
+async def _adapted(held: AbstractAsyncContextManager[Backend], name: str) -> AsyncIterator[Backend]:
+    """A model with its LoRA. Raises UnknownModel when the server has it no more."""
+    async with held as backend:
+        if name not in backend.adapters:
+            raise UnknownModel(name)
+        yield backend.adapters[name]

@@ -43,7 +43,7 @@ class Traffic:
         pace = self._rhythm.begin(client.id, request.prompts[0], time.monotonic())
         try:
             line.verdict = overruled or intent_of(request, client.agent, pace)
-            request.client, request.intent = client.id, line.verdict.intent
+            request.client, request.key, request.intent = client.id, client.foreign_key, line.verdict.intent
             yield
         finally:
             self._rhythm.end(client.id, time.monotonic())

@@ -10,6 +10,7 @@ Options decide how it starts and ends; the prompt of a request how that request 
     silent end    two words, then [DONE]              wait          nothing until the client leaves
     refuse 503    that status, with Retry-After: 7    refuse 400    that status, with a param
 
+What it is asked only to see which check fails isn't among the requests that /seen tells.
 Knows nothing of Dragoman: the standard library alone.
 """
 
@@ -58,22 +59,45 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             self.reply(503 if state.is_sick or state.options.never_ready else 200, b"")
         elif self.path == "/v1/models":
-            model = {"id": state.options.served_model_name, "owned_by": state.options.owner, "max_model_len": 1000}
-            self.reply_json({"object": "list", "data": "garbage" if state.options.garbage else [model]})
+            if state.options.guards_list and not self.has_key():
+                return self.reply_json({"error": "Unauthorized"}, 401)
+            name, owner = state.options.served_model_name, state.options.owner
+            model = {"id": name, "owned_by": owner, "max_model_len": state.options.window}
+            adapters = [{"id": each, "owned_by": owner, "parent": name} for each in state.options.adapter]
+            self.reply_json({"object": "list", "data": "garbage" if state.options.garbage else [model, *adapters]})
         elif self.path == "/openapi.json":
             self.reply_json({"paths": {"/v1/completions": {}, "/v1/embeddings": {}}})
         elif self.path == "/seen":
             self.reply_json({"requests": state.requests, "num_left": state.num_left, "pid": os.getpid()})
         else:
             self.reply_json({"detail": "Not Found"}, 404)
+        return None
+
+    def has_key(self) -> bool:
+        keys = self.state.options.key
+        return not keys or self.headers.get("Authorization") in [f"Bearer {key}" for key in keys.split(",")]
+
+    def objection(self, body: dict[str, Any]) -> str:
+        """To what is refused in any case."""
+        options = self.state.options
+        if body.get("tools") and not options.tools:
+            return '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+        if body.get("top_logprobs", 0) > 20:
+            return "Requested sample logprobs of more than max allowed: 20"
+        if "image_url" in str(body.get("messages")) and not options.vision:
+            return f"{options.served_model_name} is not a multimodal model"
+        return ""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if objection := self.objection(body):
+            return self.reply_json({"error": {"message": objection, "param": None, "code": 400}}, 400)
         self.state.requests.append({"path": self.path, "key": self.headers.get("Authorization"), **body})
-        key = self.state.options.key
-        if key and self.headers.get("Authorization") != f"Bearer {key}":
+        if not self.has_key():
             return self.reply_json({"error": "Unauthorized"}, 401)
         match self.path:
+            case "/tokenize" if "messages" in body:
+                return self.reply_json({"tokens": list(str(body["messages"]).encode())})
             case "/tokenize":
                 return self.reply_json({"tokens": list(body["prompt"].encode())})
             case "/detokenize":
@@ -178,11 +202,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--uds")
     parser.add_argument("--served-model-name", default="fake")
     parser.add_argument("--owner", default="vllm")
-    parser.add_argument("--key", default=os.environ.get("VLLM_API_KEY"))
+    parser.add_argument("--key", default=os.environ.get("VLLM_API_KEY"), help="several with commas between")
+    parser.add_argument("--window", type=int, default=1000)
+    parser.add_argument("--adapter", action="append", default=[])
     parser.add_argument("--mark")
     parser.add_argument("--slow-start", type=float, default=0.0)
     parser.add_argument("--exit-at-start", type=int)
-    for flag in ("--never-ready", "--garbage", "--deaf", "--forks"):
+    for flag in ("--never-ready", "--garbage", "--deaf", "--forks", "--tools", "--vision", "--guards-list"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_known_args()[0]
 

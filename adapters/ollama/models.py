@@ -142,10 +142,11 @@ def _described(name: str, served: Served, *, basename: str) -> dict[str, Any]:
 
 
 def _details(name: str, served: Served) -> dict[str, Any]:
-    """parent_model: what an alias stands for."""
+    """parent_model: what an alias stands for, or what a LoRA belongs to."""
     info = served.info
+    stands_for = "" if name.removesuffix(":latest") == served.name else served.name
     return {
-        "parent_model": "" if name.removesuffix(":latest") == served.name else served.name,
+        "parent_model": stands_for or served.parent,
         "format": "gguf" if info.path.endswith(".gguf") else "safetensors",
         "family": info.family,
         "families": [info.family],

@@ -71,7 +71,7 @@ def model_card(served: Served) -> dict[str, Any]:
         "created": created,
         "owned_by": "dragoman",
         "root": served.info.path or served.name,
-        "parent": None,
+        "parent": served.parent or None,
         "max_model_len": served.info.window,
         "permission": [_permission(served.name, created)],
         "capabilities": sorted(served.info.capabilities),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 import structlog
 
-from backends.base import BackendState, Embeddings, ModelInfo, Slot
+from backends.base import Backend, BackendState, Embeddings, ModelInfo, Slot
 from backends.engine.best_of import BestOf
 from backends.engine.capacity import Capacity
 from backends.engine.core import PUBLISH_EVERY_S, EngineCore
@@ -86,6 +86,10 @@ class EngineBackend:
         if core is None or self._state is not BackendState.READY:
             return []
         return [_slot(core, place) for place in range(self._options.max_batch_size)]
+
+    @property
+    def adapters(self) -> Mapping[str, Backend]:
+        return {}
 
     # life
 

@@ -94,7 +94,7 @@ async def test_unknown_models() -> None:
 
 async def test_a_model_without_embeddings_says_so() -> None:
     class Without(ScriptedBackend):
-        async def embed(self, inputs: Sequence[str | Sequence[int]]) -> Embeddings:
+        async def embed(self, inputs: Sequence[str | Sequence[int]], *, key: str | None = None) -> Embeddings:
             raise Unsupported("the model makes no embeddings", feature="embeddings")
 
     assert (await embed("embed", {"model": "m", "input": "x"}, Without())).error == (

@@ -361,6 +361,33 @@ async def test_of_two_servers_the_less_busy_one_answers(start: Any, served: Any)
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_each_server_is_asked_as_it_is_and_what_is_told_holds_for_all(start: Any, served: Any) -> None:
+    """Their names for the model, their dialects and their windows may differ."""
+    first, _ = await served("--served-model-name", "a", "--window", "900", "--tools")
+    second, _ = await served("--served-model-name", "b", "--window", "800", "--owner", "sglang")
+    backend = await start(ServerOptions(urls=(first, second)))
+    assert backend.info.window == 800
+    assert "tools" not in backend.info.capabilities
+    waiting = [asyncio.create_task(text_of(backend, "wait")) for _ in range(2)]
+    for url in (first, second):
+        await until_seen(url, lambda it: it["requests"])
+    asked = [(await seen(url))["requests"][-1] for url in (first, second)]
+    assert [(each["model"], each["max_tokens"]) for each in asked] == [("a", 900), ("b", 800)]
+    assert ["return_token_ids" in each for each in asked] == [True, False]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_an_adapter_is_asked_for_where_it_is(start: Any, served: Any) -> None:
+    (first, _), (second, _) = await served(), await served("--adapter", "tuned")
+    backend = await start(ServerOptions(urls=(first, second)))
+    for _ in range(3):
+        assert await text_of(backend.adapters["tuned"], "five") == FIVE
+    assert [len((await seen(url))["requests"]) for url in (first, second)] == [0, 3]
+    assert {request["model"] for request in (await seen(second))["requests"]} == {"tuned"}
+
+
 async def test_a_dead_server_is_left_out_until_it_answers_again(start: Any, served: Any) -> None:
     (first, process), (second, _) = await served(), await served()
     backend = await start(ServerOptions(urls=(first, second), probe_s=0.05))

@@ -9,10 +9,10 @@ import pytest
 from backends.accent import VLLM
 from backends.engine import demo
 from backends.events import Event, Finished, Reasoning, Started, Text, Usage
+from backends.facts import Facts
 from backends.model_folder import ModelFolder
 from backends.request import ChatPrompt, GenerateRequest, JsonSchema, Message, Sampling, TextPrompt, Tool
 from backends.upstream_call import Call, calls_of
-from backends.upstream_facts import Facts
 
 FACTS = Facts(VLLM, "m", window=100)
 
@@ -51,7 +51,7 @@ def test_it_goes_on_with_the_prompt_s_tokens_and_those_that_were_sent(folder: Mo
     send(one, Started(0, 2, "def f", (1, 2)), Text(0, "(a, b):", tuple(ids)))
     assert one.can_resume()
     one.resume(folder)
-    body = one.wire(FACTS, "m", folder).body
+    body = one.wire(FACTS, folder).body
     assert body["prompt"] == [1, 2, *ids]
     assert body["max_tokens"] == 20 - len(ids)
     assert body["min_tokens"] == 15 - len(ids)
@@ -74,7 +74,7 @@ def test_a_second_death_goes_on_from_the_same_prompt(folder: ModelFolder) -> Non
     one.resume(folder)
     send(one, Started(0, 4, "", (1, 2, *first)), Text(0, ", b", second))
     one.resume(folder)
-    assert one.wire(FACTS, "m", folder).body["prompt"] == [1, 2, *first, *second]
+    assert one.wire(FACTS, folder).body["prompt"] == [1, 2, *first, *second]
 
 
 @pytest.mark.parametrize(

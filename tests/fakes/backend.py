@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 from typing_extensions import assert_never
@@ -84,6 +85,7 @@ class ScriptedBackend:
         cached_tokens: int = 0,
         pace_s: float = 0.0,
         slots: Sequence[Slot] = (Slot(0), Slot(1)),
+        adapters: Mapping[str, ScriptedBackend] = MappingProxyType({}),
     ) -> None:
         self.script = script
         self.info = info
@@ -93,6 +95,7 @@ class ScriptedBackend:
         self.cached_tokens = cached_tokens
         self.pace_s = pace_s
         self.slots = slots
+        self.adapters = adapters
         self.log: Sequence[str] = ()
         self.requests: list[GenerateRequest] = []
         self.embedded: list[EmbedRequest] = []

@@ -24,7 +24,7 @@ OTHER: dict[str, Any] = {
     "model": "other", "speaks": "ollama", "key": "k", "health": "/h", "probe_s": 4.0, "connect_s": 4.0,
     "first_byte_s": 4.0, "idle_s": 4.0, "hf_model": "/n", "mesh_device": "T3K", "tt_metal_home": "/t",
     "max_seq_len": 512, "precision": "accuracy", "trace": "none", "trace_region_size": 1, "sampling": "host",
-    "data_parallel": 2, "restart": True, "max_hangs": 4,
+    "data_parallel": 2, "restart": True, "max_hangs": 4, "pass_key": True,
 }  # fmt: skip
 ENGINE = EngineModel(backend="engine")
 TTNN = TtnnModel(backend="ttnn", hf_model="/m")
