@@ -29,11 +29,14 @@ MAX_BEHIND = 16_384
 
 @dataclass(slots=True, eq=False)
 class Reader:
-    """buffer: what is completed, where a newer keystroke may supersede it. superseded_by: the request that has. place:
-    of the generation's events, how many it has read of those that are kept. is_dropped: it was too far behind."""
+    """buffer: what is completed, where a newer keystroke may supersede it. asked_at: in seconds. num_quick: keystrokes
+    before it in a row, each of which was superseded at once. superseded_by: the request that has. place: of the
+    generation's events, how many it has read of those that are kept. is_dropped: it was too far behind."""
 
     client: str
     buffer: Buffer | None = None
+    asked_at: float = 0.0
+    num_quick: int = 0
     superseded_by: str = ""
     place: int = 0
     is_dropped: bool = False

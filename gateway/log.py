@@ -81,6 +81,7 @@ class RequestLine:
         self.verdict: Verdict | None = None
         self.shared_with = ""
         self.superseded_by = ""
+        self.hold_s = 0.0  # a keystroke's, before the backend was asked
         self.unread_s = 0.0  # spent on sending: next to nothing, unless the client reads slowly
         self.others_share = 0.0
         self.standing = Standing(0, 0.0)
@@ -105,6 +106,8 @@ class RequestLine:
     def server_timing(self) -> str:
         """What is known by now, in milliseconds. Source: W3C Server Timing."""
         spent = {"parse": self._parse_s, "load": self._load_s}
+        if self.hold_s:
+            spent["hold"] = self.hold_s
         if self._ends:
             timings = [end.timings for end in self._ends]
             spent["queue"] = max(each.queue_s for each in timings)
@@ -142,6 +145,7 @@ class RequestLine:
             "ignored": self._call.ignored,
             "shared_with": self.shared_with,
             "superseded_by": self.superseded_by,
+            "hold_ms": _ms(self.hold_s),
             "prompts": self._prompt_texts,
         }
         fields |= {name: value for name, value in optional.items() if value}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from backends.errors import BackendFailed
 from backends.events import EventStream, Finished, Prefilled, Reasoning, Started, Text
-from backends.request import GenerateRequest
+from backends.request import GenerateRequest, TextPrompt
 from gateway.generation import Unfinished
+from gateway.generations import Generations
 from gateway.traffic import Traffic
 from tests.fakes import HELLO, Fails, Hangs, Script, ScriptedBackend, said
 from tests.gateway.conftest import Connect, LogLines, config
@@ -188,6 +190,54 @@ async def test_each_dialect_has_its_own_word_for_it(
     assert value == end
     backend.opened.set()
     assert (await second).status == 200
+
+
+@dataclass
+class Clock:
+    """Time passes when it's told to, and who sleeps does so until woken."""
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.woken.wait()
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "asked", "held"),
+    [
+        (0.1, ["n", "nu", "nump"], [0.15, 0.15]),
+        (0.2, ["n", "nu", "num", "nump"], []),
+    ],
+    ids=["fast", "slow"],
+)
+async def test_keystrokes_that_come_too_fast_to_be_answered_are_held(
+    connect: Connect, traffic: Traffic, log_lines: LogLines, pause_s: float, asked: list[str], held: list[float]
+) -> None:
+    """The first two aren't; of the others, the device is given the one that nothing follows."""
+    clock = Clock()
+    traffic.generations = Generations(traffic.counter.observe, lambda: clock.now, clock.sleep)
+    backend = Gate(LONG)
+    client = await connect(backend)
+    tasks = []
+    for number, typed in enumerate(("n", "nu", "num", "nump"), start=1):
+        tasks.append(asyncio.create_task(client.post("/v1/completions", json=typing(f"import {typed}"))))
+        await until(partial(_have_come, backend, clock, number))
+        clock.now += pause_s
+    clock.woken.set()
+    backend.opened.set()
+    texts = [await (await task).text() for task in tasks]
+    assert ["199 " in text for text in texts] == [False, False, False, True]
+    assert [request.prompts for request in backend.requests] == [(TextPrompt((f"import {typed}",)),) for typed in asked]
+    assert clock.slept == held
+    lines = [line for line in log_lines if line["event"] == "request"]
+    assert [line["hold_ms"] for line in lines if "hold_ms" in line] == [1000 * seconds for seconds in held]
+
+
+def _have_come(backend: ScriptedBackend, clock: Clock, number: int) -> bool:
+    return len(backend.requests) + len(clock.slept) == number
 
 
 async def test_another_clients_keystrokes_supersede_nothing(connect: Connect) -> None:
