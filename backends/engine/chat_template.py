@@ -186,6 +186,7 @@ class _Generation(Extension):
 def _compile(source: str) -> jinja2.Template:
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
     environment.filters["tojson"] = _tojson
+    environment.pay_for_filters()
     environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
     try:
         return environment.from_string(source)
