@@ -80,20 +80,26 @@ def _edit(logits: Floats, rows: Sequence[SamplerRow], masks: Sequence[Mask | Non
     if not edits:
         return logits
     masked = [(index, mask, logits[index].copy()) for index, mask in enumerate(masks) if mask is not None]
-    for index, row in edits:
-        if row.bias is not None:
-            logits[index, row.bias.tokens] += row.bias.amounts
-    counted = [Penalized(index, row.counts, row.sampling) for index, row in edits if row.counts is not None]
-    if counted:
-        penalize(logits, counted)
-    for index, row in edits:
-        if row.dry is not None:
-            repeating, amounts = row.dry.penalties()
-            logits[index, repeating] -= amounts
+    own = [(index, row) for index, row in edits if row.has_own_edits]
+    if own:
+        _edit_each(logits, own)
     _ban_early_ends(logits, edits)
     for index, mask, unedited in masked:
         _apply_mask(logits[index], unedited, mask)
     return logits
+
+
+def _edit_each(logits: Floats, rows: Sequence[tuple[int, SamplerRow]]) -> None:
+    for index, row in rows:
+        if row.bias is not None:
+            logits[index, row.bias.tokens] += row.bias.amounts
+    counted = [Penalized(index, row.counts, row.sampling) for index, row in rows if row.counts is not None]
+    if counted:
+        penalize(logits, counted)
+    for index, row in rows:
+        if row.dry is not None:
+            repeating, amounts = row.dry.penalties()
+            logits[index, repeating] -= amounts
 
 
 def _ban_early_ends(logits: Floats, rows: Sequence[tuple[int, SamplerRow]]) -> None:

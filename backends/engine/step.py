@@ -64,7 +64,7 @@ class Wanted:
     @classmethod
     def of(cls, choices: SequenceOf[Choice], logits: Floats) -> Wanted:
         places = [place for place, choice in enumerate(choices) if choice.wants_logprobs]
-        return cls([choices[place] for place in places], places, logits[places])
+        return cls([choices[place] for place in places], places, logits[places] if places else logits[:0])
 
     def fill(self, tokens: Ints) -> list[Logprobs | None]:
         """For each of the step's tokens [B], its log-probabilities or None."""
