@@ -23,9 +23,8 @@ class SamplerRow:
     is_seeded: a client gave it. end_ids: tokens that may not come before min_tokens tokens did (with a number never
     reached: ignore EOS); a client may have named some that the model doesn't have.
 
-    may_end: may one of end_ids come next? has_own_edits: do bias, penalties or DRY change its logits? edits_logits: does
-    anything, before a token is chosen? All are plain fields, because they are looked at for every sequence in every
-    step.
+    may_end: may one of end_ids come next? has_own_edits: do bias, penalties or DRY change its logits? edits_logits:
+    does anything, before a token is chosen? All are plain fields: they are looked at for every sequence in every step.
     """
 
     def __init__(
