@@ -11,7 +11,6 @@ import contextlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -44,7 +43,9 @@ log = structlog.get_logger()
 
 
 class Handler:
-    """Answers every request of one listener."""
+    """Answers every request of one listener. successor: who answers there since the config was read anew."""
+
+    successor: Handler | None = None
 
     def __init__(
         self,
@@ -77,14 +78,20 @@ class Handler:
         self._origins = origins
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        response, _ = await self.answer(Http(request))
+        return response
+
+    async def answer(self, channel: Channel) -> tuple[web.StreamResponse, str]:
+        """And what went wrong, where the answer had begun already."""
+        request = channel.request
         client = identify(request.remote, request.headers, request.query, self._keys)
         call = self._call(request, client)
         with self._noted(call, client) as line:
-            response = await self._answer(request, call, client, line)
+            response = await self._answer(channel, call, client, line)
             line.status = response.status
             if not response.prepared:
                 response.headers.update(told(line))
-            return response
+            return response, line.error
 
     def _call(self, request: web.Request, client: Client) -> Call:
         request_id = uuid.uuid4().hex
@@ -127,7 +134,7 @@ class Handler:
             self._clients.note(client, route, line.verb, now=call.received, status=line.status, error=line.error,
                                ignored=call.ignored)  # fmt: skip
 
-    async def _answer(self, request: web.Request, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
+    async def _answer(self, channel: Channel, call: Call, client: Client, line: RequestLine) -> web.StreamResponse:
         persona = self._persona
         if objection := self._origins.objection(call.headers):
             return refuse(ForeignPage(objection), persona, call)
@@ -144,7 +151,7 @@ class Handler:
                 return self._lost(call, client, route)
             case Match(route, path, params):
                 line.route, call.path, call.params = str(route), path, params
-                return await self._perform(Http(request), call, client, line, route)
+                return await self._perform(channel, call, client, line, route)
 
     def _lost(self, call: Call, client: Client, route: Route | None) -> web.Response:
         """A route that nobody serves is a lead: somebody wanted something."""
@@ -164,7 +171,7 @@ class Handler:
         try:
             self._require_key(call, client, is_public=verb in dialect.public)
             if verb in dialect.sockets and not isinstance(channel, Message):
-                return await self._converse(channel.request, call, client, line, dialect, route)
+                return await self._converse(channel.request, call, line, dialect)
             call.body = await channel.body(self._limits)  # not before we know who it is: it may be large
             dialect, verb = self._meant(route, call, line)  # it may tell that another family's client is asking
             self._require_key(call, client, is_public=verb in dialect.public)
@@ -190,9 +197,10 @@ class Handler:
             return refuse(DragomanError(line.error), dialect, call)
 
     async def _converse(
-        self, request: web.Request, call: Call, client: Client, opened: RequestLine, dialect: Dialect, route: Route
+        self, request: web.Request, call: Call, opened: RequestLine, dialect: Dialect
     ) -> web.StreamResponse:
-        """Each message is a request of its own, with a line of its own. To whoever opens no socket there is nothing."""
+        """Each message is a request of its own, with a line of its own, and answered as the config then says: it may
+        have been read anew. To whoever opens no socket there is nothing."""
         socket = web.WebSocketResponse(max_msg_size=self._limits.max_body_mib * 2**20, compress=False)
         if not socket.can_prepare(request):
             return respond(self._persona.unknown_route(call, None), self._persona, call)
@@ -201,15 +209,15 @@ class Handler:
         opened.status = socket.status  # whoever closes it, and however
 
         async def answer(body: bytes) -> str:
-            asked = replace(call, id=uuid.uuid4().hex, received=time.time(), ignored=[])
-            with self._noted(asked, client) as line:
-                line.route = str(route)
-                response = await self._perform(Message(request, socket, body), asked, client, line, route)
-                line.status = response.status
-                return response.text or "" if isinstance(response, web.Response) else line.error
+            response, error = await self._latest.answer(Message(request, socket, body))
+            return response.text or "" if isinstance(response, web.Response) else error
 
         await converse(socket, answer)
         return socket
+
+    @property
+    def _latest(self) -> Handler:
+        return self if self.successor is None else self.successor._latest
 
     def _meant(self, route: Route, call: Call, line: RequestLine) -> tuple[Dialect, str]:
         line.verb = route.verb_for(call)

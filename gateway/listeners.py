@@ -101,7 +101,8 @@ class Listeners:
                 await site.close()
                 continue
             missing.remove(again)
-            site.listener, site.handler = again, self._make(again)
+            site.listener, site.handler.successor = again, self._make(again)
+            site.handler = site.handler.successor
             kept.append(site)
         self._sites = kept
         opened = [Site(listener, sock, self._make(listener)) for listener, sock in bind(missing)]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, WSServerHandshakeError
 from pydantic import SecretStr
 
 from backends.errors import BackendFailed
 from backends.request import TextPrompt
-from gateway.config import Key, Limits
+from gateway.app import running
+from gateway.config import Key, Limits, load
 from tests.fakes import HELLO, Fails, Hangs, Script, ScriptedBackend, said
 from tests.gateway.conftest import Connect, LogLines
 from tests.gateway.test_handler import until
@@ -167,6 +170,31 @@ async def test_a_foreign_page_opens_no_socket(connect: Connect) -> None:
     with pytest.raises(WSServerHandshakeError) as refused:
         await client.ws_connect(STREAM, headers={"Origin": "https://elsewhere.example"})
     assert refused.value.status == 403
+
+
+async def test_the_next_message_is_answered_as_the_config_says_by_then(tmp_path: Path) -> None:
+    least = "listeners: [{port: 0, persona: textgen}]\nmodels: {demo: {backend: engine}}\nreload: {watch: false}\n"
+    path = tmp_path / "config.yaml"
+    path.write_text(least)
+    ask = {"prompt": "def", "max_new_tokens": 3, "ban_eos_token": True}
+    async with running(load(path), path) as gateway, aiohttp.ClientSession() as session:
+        assert gateway.reloader is not None
+        async with session.ws_connect(gateway.addresses[0].url + STREAM) as opened:
+
+            async def num_texts() -> int:
+                await opened.send_json(ask)
+                return len([message for message in await answer_on(opened) if message.get("text")])
+
+            assert await num_texts() == 3
+            for text, expected in (("limits: {client: {max_tokens: 1}}\n", 1), ("", 3)):
+                path.write_text(least + text)
+                await gateway.reloader.reload()
+                assert await num_texts() == expected
+            path.write_text(least + "keys: {me: {key: sesame}}\n")
+            await gateway.reloader.reload()
+            await opened.send_json(ask)
+            assert (await opened.receive()).type is WSMsgType.CLOSE
+            assert opened.close_code == WSCloseCode.INTERNAL_ERROR
 
 
 @pytest.mark.parametrize("path", [STREAM, CHAT])
