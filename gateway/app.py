@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Raises NoListener. The models load while the listeners are open already."""
-        await self._listeners.follow(self._config.listeners)
+        await self._listeners.follow(self._config.listeners, drain_s=0.0)
         if not self.addresses:
             ports = ", ".join(str(listener.port) for listener in self._config.listeners)
             raise NoListener(f"no listener could be opened (ports {ports}): free one, or set others under `listeners:`")
@@ -62,8 +63,10 @@ class Gateway:
         if config.log != self._config.log:
             configure(config.log.level, config.log.format)
         self._config = config
-        await self._listeners.follow(config.listeners)
-        return await self._models.follow(config)
+        _, changes = await asyncio.gather(
+            self._listeners.follow(config.listeners, config.reload.drain_s), self._models.follow(config)
+        )
+        return changes
 
     def _handler(self, listener: Listener) -> Handler:
         return build_handler(listener, self._models, self._traffic, self._clients, self._config)

@@ -208,7 +208,8 @@ class Limits(Options):
 
 
 class Reload(Options):
-    """watch: the file is read again once it was saved. drain_s: for how long a changed model may finish what it has."""
+    """watch: the file is read again once it was saved. drain_s: for how long a changed model, and
+    a listener that goes, may finish what they have."""
 
     watch: bool = True
     drain_s: float = Field(default=30.0, ge=0)

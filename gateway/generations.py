@@ -1,9 +1,10 @@
 """All that is being generated: which request begins something, which reads what is there, and which makes another
 obsolete.
 
-Requests that must be answered alike share one generation. A completion that continues another of the same client in the
-same buffer supersedes it: nobody waits for what stood there some keystrokes ago. Where keystroke after keystroke comes
-too fast to be answered, the device isn't given the next one before it has stood for a moment.
+Requests that must be answered alike share one generation; who joined it and was given nothing when it failed asks anew,
+as if alone. A completion that continues another of the same client in the same buffer supersedes it: nobody waits for
+what stood there some keystrokes ago. Where keystroke after keystroke comes too fast to be answered, the device isn't
+given the next one before it has stood for a moment.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
-from backends.base import Backend
-from backends.events import Event, EventStream
+from backends.base import Backend, BackendState
+from backends.errors import BackendFailed
+from backends.events import Event, EventStream, Started
 from backends.request import GenerateRequest, Intent
-from gateway.buffer import buffer_of, is_typed_on
+from gateway.buffer import Buffer, buffer_of, is_typed_on
 from gateway.generation import Generation, Reader, WhenLeft
 from gateway.log import RequestLine
 
@@ -26,6 +29,9 @@ QUICK_S = 0.15
 
 FEW_QUICK = 2
 """After so many in a row that were superseded so soon, a keystroke is held."""
+
+Use: TypeAlias = Callable[[], Callable[[], None]]
+"""Takes a model into use, and returns how to let go of it."""
 
 
 class Generations:
@@ -42,19 +48,45 @@ class Generations:
         self._sleep = sleep
         self._of: dict[Backend, list[Generation]] = {}
 
-    async def read(
-        self, backend: Backend, request: GenerateRequest, when_left: WhenLeft, line: RequestLine
+    def read(
+        self, backend: Backend, request: GenerateRequest, when_left: WhenLeft, use: Use, line: RequestLine
     ) -> EventStream:
-        """Closing it leaves. Raises what the backend raises."""
-        buffer = buffer_of(request.prompts[0]) if _is_keystroke(request) else None
-        reader = Reader(request.client, buffer, self._clock())
+        """To be read at once. Closing it leaves. Raises what the backend raises. use: of the model, for as long as it
+        generates, whoever reads."""
+        reader = Reader(request.client, _buffer_of(request), self._clock())
         self._supersede(backend, request, reader)
-        generation = self._twin(backend, request)
-        if generation is None:
+
+        def begin() -> Generation:
             line.hold_s = QUICK_S if reader.num_quick >= FEW_QUICK else 0.0
-            generation = self._begin(backend, request, when_left, line.hold_s)
-        else:
-            line.shared_with = generation.request.id
+            return self._begin(backend, request, when_left, use, line.hold_s)
+
+        twin = self._twin(backend, request)
+        if twin is None:
+            return self._read(begin(), reader, request, line)
+        return self._join(twin, reader, request, line, lambda: self._twin(backend, request) or begin())
+
+    async def _join(
+        self, twin: Generation, reader: Reader, request: GenerateRequest, line: RequestLine,
+        anew: Callable[[], Generation],
+    ) -> EventStream:  # fmt: skip
+        has_answer = False
+        try:
+            async with contextlib.aclosing(_answer_of(self._read(twin, reader, request, line))) as events:
+                async for batch in events:
+                    has_answer = True
+                    yield batch
+            return
+        except BackendFailed:
+            if has_answer:
+                raise
+        async with contextlib.aclosing(self._read(anew(), replace(reader, place=0), request, line)) as events:
+            async for batch in events:
+                yield batch
+
+    async def _read(
+        self, generation: Generation, reader: Reader, request: GenerateRequest, line: RequestLine
+    ) -> EventStream:
+        line.shared_with = "" if generation.request is request else generation.request.id
         async with contextlib.aclosing(generation.read(reader)) as events:
             async for batch in events:
                 request.ignored[:] = generation.request.ignored
@@ -72,20 +104,29 @@ class Generations:
                         reader.num_quick = other.num_quick + 1
 
     def _twin(self, backend: Backend, request: GenerateRequest) -> Generation | None:
-        """One that gives what this request must be given."""
-        if not _is_determined(request):
+        """One that gives what this request must be given. Where the worker has just died there is none: they may be
+        lost in the middle."""
+        if not _is_determined(request) or backend.state is not BackendState.READY:
             return None
         shared = (generation for generation in self._of.get(backend, ()) if generation.is_shared)
         return next((each for each in shared if _are_alike(each.request, request)), None)
 
-    def _begin(self, backend: Backend, request: GenerateRequest, when_left: WhenLeft, hold_s: float) -> Generation:
+    def _begin(
+        self, backend: Backend, request: GenerateRequest, when_left: WhenLeft, use: Use, hold_s: float
+    ) -> Generation:
+        let_go = use()
+
+        def over() -> None:
+            self._forget(backend, generation)
+            let_go()
+
         generation = Generation(
             request,
             self._held(backend, request, hold_s) if hold_s else backend.generate(request),
             when_left=when_left,
             is_shared=_is_determined(request),
             observe=self._observe,
-            over=lambda: self._forget(backend, generation),
+            over=over,
         )
         self._of.setdefault(backend, []).append(generation)
         return generation
@@ -110,8 +151,24 @@ class Generations:
             yield from generations
 
 
-def _is_keystroke(request: GenerateRequest) -> bool:
-    return request.intent is Intent.COMPLETION and len(request.prompts) == 1
+async def _answer_of(events: EventStream) -> EventStream:
+    """Its beginning comes with what follows it: who has only the beginning of an answer has nothing of it."""
+    beginning: list[Event] | None = []
+    async with contextlib.aclosing(events):
+        async for batch in events:
+            if beginning is None:
+                yield batch
+                continue
+            beginning += batch
+            if not all(isinstance(event, Started) for event in batch):
+                yield beginning
+                beginning = None
+
+
+def _buffer_of(request: GenerateRequest) -> Buffer | None:
+    """None where it is no keystroke."""
+    is_keystroke = request.intent is Intent.COMPLETION and len(request.prompts) == 1
+    return buffer_of(request.prompts[0]) if is_keystroke else None
 
 
 def _is_determined(request: GenerateRequest) -> bool:

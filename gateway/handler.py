@@ -11,6 +11,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -283,7 +284,8 @@ class Handler:
         line.standing = traffic.queue.standing(ticket, lambda: len(served.backend.slots))
         async with call.models.acquire(served) as backend:
             line.loaded()
-            generation = traffic.generations.read(backend, asked, self._models.when_left(served), line)
+            when_left, use = self._models.when_left(served), partial(self._models.use, served)
+            generation = traffic.generations.read(backend, asked, when_left, use, line)
             async with contextlib.aclosing(_tapped(call, generation)) as events:
                 async for batch in events:
                     for event in batch:

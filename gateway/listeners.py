@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ from gateway.log import http_logger
 
 log = structlog.get_logger()
 
+_LEAVE_S = 5.0
+"""What is under way when a socket is closed for good has so long to end."""
+
 
 def server_options(limits: Limits) -> dict[str, Any]:
     """aiohttp's. They are fixed when a listener is opened."""
@@ -27,7 +31,7 @@ def server_options(limits: Limits) -> dict[str, Any]:
         "logger": http_logger(),
         "access_log": None,  # costs as much as the request; we write one line of our own
         "handler_cancellation": True,  # a handler learns at once that its client left, not at its next write
-        "shutdown_timeout": 5,
+        "shutdown_timeout": _LEAVE_S,
         "max_line_size": header_bytes,
         "max_field_size": header_bytes,
         "keepalive_timeout": limits.idle_connection_s,
@@ -59,6 +63,7 @@ class Site:
         self.handler = handler
         self._sock = sock
         self._runner: web.AppRunner | None = None
+        self._answering: set[asyncio.Task[object]] = set()  # the control's answers don't count
 
     @property
     def address(self) -> Address:
@@ -70,7 +75,30 @@ class Site:
         await web.SockSite(runner, self._sock).start()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        return await self.handler.handle(request)
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request is handled in no task")
+        self._answering.add(task)
+        try:
+            return await self.handler.handle(request)
+        finally:
+            self._answering.discard(task)
+
+    async def shut(self) -> None:
+        """Nobody comes in any more; who is in has the connection until the answer's end."""
+        if self._runner is None or self._runner.server is None:
+            return
+        for site in list(self._runner.sites):
+            await site.stop()
+        await asyncio.sleep(0)  # whose request has just come is being answered by now
+        self._runner.server.pre_shutdown()
+
+    async def drain(self, within_s: float) -> None:
+        """Until every answer has ended; those that haven't by then are cut off."""
+        if self._answering:
+            _, late = await asyncio.wait(self._answering, timeout=within_s)
+            for task in late:
+                task.cancel()
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -86,33 +114,42 @@ class Listeners:
         self._control = control
         self._limits = limits
         self._sites: list[Site] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def addresses(self) -> Sequence[Address]:
         return [site.address for site in self._sites]
 
-    async def follow(self, wanted: Sequence[Listener]) -> None:
-        """Those that are open already stay open, whoever they play from now on."""
-        missing, kept = list(wanted), []
+    async def follow(self, wanted: Sequence[Listener], drain_s: float) -> None:
+        """Those that are open already stay open, whoever they play from now on. Those that go are shut at once, and
+        may end their answers within drain_s; returns when they have."""
+        missing, kept, leaving = list(wanted), [], []
         for site in self._sites:
             same = [each for each in missing if (each.host, each.port) == (site.listener.host, site.listener.port)]
             again = next((each for each in same if each == site.listener), same[0] if same else None)
             if again is None:
-                await site.close()
+                leaving.append(site)
                 continue
             missing.remove(again)
             site.listener, site.handler.successor = again, self._make(again)
             site.handler = site.handler.successor
             kept.append(site)
-        self._sites = kept
+        for site in leaving:
+            await site.shut()
         opened = [Site(listener, sock, self._make(listener)) for listener, sock in bind(missing)]
-        self._sites += opened
+        self._sites = kept + opened
         for site in opened:
             await site.open(self._control, self._limits)
+        await asyncio.gather(*(site.drain(drain_s) for site in leaving))
+        for site in leaving:  # behind our back: who asked for all this there has yet to be answered
+            closing = asyncio.create_task(site.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         while self._sites:
             await self._sites.pop().close()
+        await asyncio.gather(*self._closing)
 
 
 def application(handle: Callable[[web.Request], Any], control: Control) -> web.Application:

@@ -82,6 +82,11 @@ class ModelRegistry:
         held = entry.resident.acquire(self._config.limits.load_timeout_s)
         return _adapted(held, served.name) if served.parent else held
 
+    def use(self, served: Served) -> Callable[[], None]:
+        """As Resident.use."""
+        entry = self._entries.get(served.name)
+        return (lambda: None) if entry is None else entry.resident.use()
+
     def when_left(self, served: Served) -> WhenLeft:
         model = self._config.models.get(served.parent or served.name)
         return "cancel" if model is None else model.when_left

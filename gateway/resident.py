@@ -60,8 +60,17 @@ class Resident:
         if ticket in self.tickets:
             self.tickets.remove(ticket)
         elif ticket.granted.exception() is None:
-            self.num_running -= 1
-            self.idle_since = time.monotonic()
+            self._let_go()
+        self.changed()
+
+    def use(self) -> Callable[[], None]:
+        """For who has it already: it stays in use until what is returned is called, though the request be gone."""
+        self.num_running += 1
+        return self._let_go
+
+    def _let_go(self) -> None:
+        self.num_running -= 1
+        self.idle_since = time.monotonic()
         self.changed()
 
     def let_in(self) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
+import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from gateway import listeners
 from gateway.app import running
-from gateway.config import Listener, parse
+from gateway.config import Listener, load, parse
 from gateway.listeners import NoListener, bind
 from tests.gateway.conftest import LogLines
 
@@ -59,3 +64,34 @@ async def test_the_sockets_are_let_go_at_the_end() -> None:
         port = gateway.addresses[0].port
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+@pytest.mark.parametrize(("drain_s", "num_words"), [(60, 100), (0, 100_000)])
+async def test_a_listener_that_goes_ends_its_answers_within_the_drain(
+    drain_s: float, num_words: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nobody comes in any more."""
+    monkeypatch.setattr(listeners, "_LEAVE_S", 0.0)
+    fake = Path(__file__).parents[1] / "fake_worker.py"
+    model = {"backend": "server", "command": [sys.executable, str(fake), "--port", "{port}"]}
+    rest = {"models": {"m": model}, "reload": {"watch": False, "drain_s": drain_s}}
+    stays, goes = ({"port": 0, "persona": persona} for persona in ("openai", "ollama"))
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"listeners": [stays, goes], **rest}))
+    async with running(load(path), path) as gateway, aiohttp.ClientSession() as session:
+        address = gateway.addresses[1]
+        body = {"prompt": f"slow {num_words}", "stream": True}
+        async with session.post(f"{address.url}/v1/completions", json=body) as response:
+            await response.content.readline()
+            path.write_text(json.dumps({"listeners": [stays], **rest}))
+            assert gateway.reloader
+            reloading = asyncio.create_task(gateway.reloader.reload())
+            if drain_s:
+                assert (await response.text()).endswith("data: [DONE]\n\n")
+            else:
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await response.text()
+            await reloading
+        assert [each.persona for each in gateway.addresses] == ["openai"]
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(address.url)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from backends.base import BackendState
 from backends.errors import BackendFailed
 from backends.events import EventStream, Finished, Prefilled, Reasoning, Started, Text
 from backends.request import GenerateRequest, TextPrompt
@@ -19,6 +20,7 @@ from gateway.generations import Generations
 from gateway.traffic import Traffic
 from tests.fakes import HELLO, Fails, Hangs, Script, ScriptedBackend, said
 from tests.gateway.conftest import Connect, LogLines, config
+from tests.gateway.test_group import settle
 from tests.gateway.test_handler import until
 
 CHAT = "/v1/chat/completions"
@@ -135,6 +137,44 @@ async def test_an_error_reaches_every_reader_behind_what_came_before(connect: Co
         text = await response.text()
         assert '"Hel"' in text
         assert text.count("it broke") == 1
+
+
+class Dies(Gate):
+    """Its first answer is lost when it has only begun."""
+
+    async def generate(self, request: GenerateRequest) -> EventStream:
+        async with contextlib.aclosing(super().generate(request)) as events:
+            async for batch in events:
+                yield batch
+                if request is self.requests[0]:
+                    raise BackendFailed("it died")
+
+
+async def test_who_joined_and_was_given_nothing_asks_anew(connect: Connect, traffic: Traffic) -> None:
+    """And those who do share again."""
+    backend = Dies(num_free=0)
+    client = await connect(backend)
+    asking = [
+        asyncio.create_task(client.post(CHAT, json={**GREEDY, "stream": stream})) for stream in (False, False, True)
+    ]
+    await until(lambda: num_readers(traffic) == 3)
+    backend.opened.set()
+    first, second, streamed = [await each for each in asking]
+    assert first.status == 500
+    assert (await second.json())["choices"][0]["message"]["content"] == "Hello world"
+    assert (await streamed.text()).count('"role"') == 1
+    assert len(backend.requests) == 2
+
+
+async def test_nobody_joins_what_is_being_lost(connect: Connect, traffic: Traffic) -> None:
+    backend = Gate()
+    client = await connect(backend)
+    first = asyncio.create_task(client.post(CHAT, json=GREEDY))
+    await until(lambda: num_readers(traffic) == 1)
+    backend.state = BackendState.STARTING
+    assert (await client.post(CHAT, json=GREEDY)).status == 503  # as the backend says, of whom it was asked
+    backend.opened.set()
+    assert (await first).status == 200
 
 
 # superseded
@@ -308,6 +348,19 @@ async def test_a_backend_is_left_as_its_config_says(
     backend.opened.set()
     await until(lambda: backend.is_done)
     assert backend.num_closed == (when_left != "drain")
+
+
+async def test_what_is_being_drained_keeps_its_model(connect: Connect, traffic: Traffic) -> None:
+    backend = Gate()
+    model = config().models["demo"].model_copy(update={"when_left": "drain", "unload_after_s": 0.0})
+    client = await connect(backend, models={"demo": model})
+    await leave(client, backend, traffic, stream=True)
+    await settle()
+    assert backend.state is BackendState.READY
+    backend.opened.set()
+    await until(lambda: backend.state is BackendState.STOPPED)
+    assert backend.is_done
+    assert backend.num_closed == 0
 
 
 async def test_who_asks_again_reads_what_is_being_drained(connect: Connect, traffic: Traffic) -> None:
