@@ -1,14 +1,15 @@
 """One server that speaks OpenAI's API, over HTTP: what is asked of it, and how it fails.
 
-Owns the connections, the time-outs and the count of answers under way. Knows nothing of requests or events. httpx over
-aiohttp's transport, which costs half of httpx's own for streams.
+Owns the connections, the time-outs and the count of answers under way. Knows nothing of requests or events. Questions
+go by httpx, answers by the aiohttp session beneath it: httpx's own layers cost more than the rest of a short answer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from backends.sse import LineTooLong, SseSplitter
 from backends.upstream_errors import WorkerLost, refusal
 
 _DONE = b"[DONE]"
+_JSON = {"Content-Type": "application/json"}
 _QUESTION_S = 30.0  # for everything that isn't an answer of the model
 _KEEPALIVE_S = 3.0  # uvicorn closes idle connections after 5 s, and who uses one just then loses the request
 
@@ -53,25 +55,34 @@ class Upstream:
         self.progress_at = 0.0
         self._socket = socket
         self._timeouts = timeouts
+        self._headers = {"Accept-Encoding": "identity"} | _authorization(key)
+        self._connections: aiohttp.ClientSession | None = None
         self._http = httpx.AsyncClient(
             base_url=self.url,
             transport=AiohttpTransport(client=self._session),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=self._headers,
             timeout=httpx.Timeout(None, connect=timeouts.connect_s),  # the others are Alarm's
             trust_env=False,
         )
 
     def _session(self) -> aiohttp.ClientSession:
-        """Without a limit of connections (aiohttp's is 100) or cookies, and blind to proxies in the environment."""
-        connector = (
-            aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=_KEEPALIVE_S)
-            if self._socket
-            else aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60)
-        )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+        """Without a limit of connections (aiohttp's is 100) or cookies, and blind to proxies in the environment. Opened
+        at first use, on the loop that runs then."""
+        if self._connections is None:
+            connector = (
+                aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=_KEEPALIVE_S)
+                if self._socket
+                else aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60)
+            )
+            self._connections = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
+        return self._connections
 
     async def close(self) -> None:
         await self._http.aclose()
+        if self._connections is not None:
+            await self._connections.close()
 
     async def ask(
         self, method: str, path: str, body: object = None, *, key: str | None = None, timeout_s: float = _QUESTION_S
@@ -80,9 +91,11 @@ class Upstream:
 
         Raises DragomanError and its kin.
         """
+        content = None if body is None else orjson.dumps(body)
+        headers = self._passed_on(key) | ({} if content is None else _JSON)
         with _as_lost(self.url), Alarm(timeout_s, f"{self.url}{path} didn't answer within {timeout_s:g} s"):
-            async with self._opened(method, path, body, key) as response:
-                content = await _checked(response, body)
+            response = await self._http.request(method, path, content=content, headers=headers)
+        content = _checked(response.status_code, response.content, response.headers, body)
         return _parsed(content) if content.strip() else None
 
     async def answer(
@@ -97,18 +110,22 @@ class Upstream:
         first_s, idle_s = self._timeouts.first_byte_s, self._timeouts.idle_s
         try:
             with _as_lost(self.url), Alarm(first_s, f"{self.url} didn't answer within {first_s:g} s") as alarm:
-                async with self._opened("POST", path, body, key) as response:
-                    if response.status_code != 200 or "json" in response.headers.get("content-type", ""):
-                        yield [await _checked(response, body)]
+                async with self._posted(path, body, key) as response:
+                    if response.status != 200 or "json" in response.headers.get("Content-Type", ""):
+                        content = await response.read()
+                        alarm.rest()
+                        yield [_checked(response.status, content, response.headers, body)]
                         return
+                    alarm.rest()
                     yield []  # the request is accepted
                     alarm.ring_after(first_s)
                     splitter = SseSplitter()
-                    async for piece in response.aiter_raw():
-                        alarm.ring_after(idle_s, f"{self.url} stopped answering for {idle_s:g} s")
+                    while piece := await response.content.readany():
+                        alarm.rest()
                         self.progress_at = time.monotonic()
                         if chunks := [data for data in splitter.feed(piece) if data != _DONE]:
                             yield chunks
+                        alarm.ring_after(idle_s, f"{self.url} stopped answering for {idle_s:g} s")
         finally:
             self.num_running -= 1
 
@@ -117,24 +134,31 @@ class Upstream:
             self.progress_at = time.monotonic()
         self.num_running += 1
 
-    @contextlib.asynccontextmanager
-    async def _opened(self, method: str, path: str, body: object, key: str | None) -> AsyncIterator[httpx.Response]:
-        headers = {"Authorization": f"Bearer {key}"} if key and self.passes_keys else {}
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = orjson.dumps(body)
-        async with self._http.stream(method, path, content=content, headers=headers) as response:
-            yield response
+    def _posted(
+        self, path: str, body: Mapping[str, Any], key: str | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session().post(
+            self.url + path,
+            data=orjson.dumps(body),
+            headers=self._headers | self._passed_on(key) | _JSON,
+            timeout=aiohttp.ClientTimeout(sock_connect=self._timeouts.connect_s),  # the others are Alarm's
+            allow_redirects=False,
+        )
+
+    def _passed_on(self, key: str | None) -> dict[str, str]:
+        return _authorization(key) if self.passes_keys else {}
 
 
-async def _checked(response: httpx.Response, asked: object) -> bytes:
-    """The whole body. Raises what a status other than 2xx means."""
-    content = b"".join([piece async for piece in response.aiter_raw()])
-    if response.is_success:
+def _checked(status: int, content: bytes, headers: Mapping[str, str], asked: object) -> bytes:
+    """The body of an answer. Raises what a status other than 2xx means. headers: with case-insensitive names."""
+    if 200 <= status < 300:
         return content
     model = str(asked.get("model", "")) if isinstance(asked, Mapping) else ""
-    raise refusal(response.status_code, content, response.headers.get("retry-after"), model)
+    raise refusal(status, content, headers.get("Retry-After"), model)
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 @contextlib.contextmanager
@@ -149,7 +173,8 @@ def _as_lost(url: str) -> Iterator[None]:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error.__cause__, aiohttp.ClientConnectorError):  # the transport calls it a time-out
+    unreachable = aiohttp.ClientConnectorError
+    if isinstance(error, unreachable) or isinstance(error.__cause__, unreachable):  # httpx's transport: a time-out
         return "can't be reached"
     return "the connection was cut" if not str(error) else str(error)
 

@@ -14,15 +14,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from backends.base import BackendState, Embeddings, ModelInfo, Slot
-from backends.engine.subscription import Subscription
-from backends.errors import BackendFailed, DragomanError, Unsupported
-from backends.events import Event, EventStream
+from backends.errors import BackendFailed, Unsupported
+from backends.events import EventStream
 from backends.gate import Gate, priority_of
+from backends.merge import merged
 from backends.model_folder import ModelFolder
 from backends.request import ChatPrompt, EmbedRequest, GenerateRequest
 from backends.source import Lease, Source
@@ -31,13 +31,9 @@ from backends.upstream_errors import WorkerLost
 from backends.upstream_events import UpstreamReader
 from backends.upstream_text import UpstreamText
 
-_SILENCE_S = 5.0
-"""After so long without a token the client is told that its request was taken: some wait 20 s for headers."""
-
 _MAX_EMBEDDED = 16  # inputs that are under way at once
 
 T = TypeVar("T")
-Send: TypeAlias = Callable[[Sequence[Event]], None]
 
 log = structlog.get_logger()
 
@@ -148,61 +144,29 @@ class UpstreamBackend:
         calls = calls_of(asked, prompts)
         wires = [call.wire(lease.facts, self._folder) for call in calls]  # refused before any begins
         request.ignored += wires[0].ignored
-        subscription = Subscription()
-        answering = asyncio.create_task(self._answer(calls, subscription))
-        try:
-            while batch := await subscription.take():
+        async with contextlib.aclosing(merged([self._perform(call) for call in calls])) as events:
+            async for batch in events:
                 yield batch
-        finally:
-            answering.cancel()  # closes the connections, by which the server knows that nobody listens
-            await asyncio.wait([answering])
 
-    async def _answer(self, calls: Sequence[Call], subscription: Subscription) -> None:
-        """All of them; the first that fails ends the others."""
-        tasks = [asyncio.create_task(self._perform(call, subscription)) for call in calls]
-        try:
-            await asyncio.gather(*tasks)
-            subscription.put((), is_last=True)
-        except DragomanError as error:
-            subscription.put((), error=error)
-        except Exception as error:
-            log.exception("bug")
-            subscription.put((), error=BackendFailed(f"the answer could not be read: {error!r}"))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-    async def _perform(self, call: Call, subscription: Subscription) -> None:
-        """Puts the call to a server, once it is its turn."""
-
-        def send(events: Sequence[Event]) -> Sequence[Event]:
-            if news := list(call.sent(events)):
-                subscription.put(news)
-            return news
-
-        silence = asyncio.get_running_loop().call_later(_SILENCE_S, lambda: send(call.announced()))
-        try:
-            request = call.request
-            async with self._gate.place(request.intent, request.client, request.priority) as place:
-                await self._persist(call, lambda events: place.observe(send(events)))
-        finally:
-            silence.cancel()
-
-    async def _persist(self, call: Call, send: Send) -> None:
-        """Where the answer is lost, the call is put to the next server."""
-        num_attempts = 0
-        while True:
-            lease = await self._lease(call.request.key)
-            try:
-                await self._attempt(call, lease, send)
-                return
-            except WorkerLost as error:
-                told = await self._source.explain(lease.upstream, error)
-                num_attempts += 1
-                is_over = self.state in (BackendState.STOPPING, BackendState.STOPPED)
-                if is_over or num_attempts > self._behaviour.num_retries or not self._prepared(call):
-                    raise told from None
+    async def _perform(self, call: Call) -> EventStream:
+        """Puts the call to a server, once it is its turn; where the answer is lost, to the next one."""
+        request, num_attempts = call.request, 0
+        async with self._gate.place(request.intent, request.client, request.priority) as place:
+            while True:
+                lease = await self._lease(request.key)
+                try:
+                    async with contextlib.aclosing(self._attempt(call, lease)) as events:
+                        async for batch in events:
+                            if news := list(call.sent(batch)):
+                                place.observe(news)
+                                yield news
+                    return
+                except WorkerLost as error:
+                    told = await self._source.explain(lease.upstream, error)
+                    num_attempts += 1
+                    is_over = self.state in (BackendState.STOPPING, BackendState.STOPPED)
+                    if is_over or num_attempts > self._behaviour.num_retries or not self._prepared(call):
+                        raise told from None
 
     def _prepared(self, call: Call) -> bool:
         """May the call be put once more?"""
@@ -213,18 +177,19 @@ class UpstreamBackend:
         call.resume(self._folder)
         return True
 
-    async def _attempt(self, call: Call, lease: Lease, send: Send) -> None:
+    async def _attempt(self, call: Call, lease: Lease) -> EventStream:
+        """Closing it closes the connection, by which the server knows that nobody listens."""
         request, wire = call.request, call.wire(lease.facts, self._folder)
         reader = UpstreamReader(call.reading(self._folder), time.monotonic())
         async with contextlib.aclosing(lease.upstream.answer(wire.path, wire.body, key=request.key)) as answer:
             async for chunks in answer:
                 now = time.monotonic()
-                for chunk in chunks:  # one by one: what came before an error was sent
-                    send(reader.read(chunk, now))
+                for chunk in chunks:  # one by one: what came before an error is sent
+                    yield reader.read(chunk, now)
                 if request.deadline_s is not None and reader.speaks_since(now) > request.deadline_s:
-                    send(reader.cut())
+                    yield reader.cut()
                     return
-        send(reader.end())
+        yield reader.end()
 
     async def _lease(self, key: str | None = None) -> Lease:
         """key: the client's."""

@@ -83,10 +83,6 @@ class Call:
             case _:
                 return folder.text_of(ids) if folder else ""
 
-    def announced(self) -> list[Event]:
-        """What can be said before the server says anything."""
-        return [Started(self.index, 0)]
-
     def sent(self, events: Sequence[Event]) -> Iterator[Event]:
         """Those that are news to the client: a second attempt begins as the first did."""
         for event in events:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from backends.errors import DragomanError
 from backends.events import Event
 
 
@@ -15,10 +14,10 @@ class Subscription:
     def __init__(self) -> None:
         self.is_complete = False
         self._events: list[Event] = []
-        self._error: DragomanError | None = None
+        self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None  # waits for news
 
-    def put(self, events: Sequence[Event], *, error: DragomanError | None = None, is_last: bool = False) -> None:
+    def put(self, events: Sequence[Event], *, error: Exception | None = None, is_last: bool = False) -> None:
         """What comes after the last is dropped: the engine may not know yet that it failed."""
         if self.is_complete:
             return

@@ -40,8 +40,9 @@ def test_choices_are_asked_for_one_by_one_each_with_a_seed_of_its_own() -> None:
 
 def test_the_beginning_is_told_once() -> None:
     one = call()
-    assert send(one, *one.announced()) == [Started(0, 0)]
-    assert send(one, Started(0, 2, "def f", (1, 2)), Text(0, "(", (3,))) == [Text(0, "(", (3,))]
+    begun = Started(0, 2, "def f", (1, 2))
+    assert send(one, begun) == [begun]
+    assert send(one, begun, Text(0, "(", (3,))) == [Text(0, "(", (3,))]
     assert one.has_answered
 
 
