@@ -80,6 +80,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def ready_in_s(self) -> float | None:
+        """Seconds until it can answer, if it is loaded from now on: 0 when it can; None: nothing tells."""
+        ...
+
+    @property
     def info(self) -> ModelInfo: ...
 
     @property

@@ -75,6 +75,10 @@ class UpstreamBackend:
         return self._source.phase
 
     @property
+    def ready_in_s(self) -> float | None:
+        return 0.0 if self.state is BackendState.READY else None
+
+    @property
     def log(self) -> Sequence[str]:
         return self._source.log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing_extensions import assert_never
 from backends.base import Backend
 from backends.engine import demo
 from backends.engine.backend import EngineBackend, EngineOptions
+from backends.engine.load_times import LoadTimes
 from backends.engine.tt_options import TtOptions, default_num_blocks, model_folder
 from backends.engine.tt_runner import load_ttnn
 from backends.server import Keeping, ServerOptions, server_backend
@@ -26,16 +28,24 @@ from gateway.document import ConfigError
 def build_backend(options: AnyModel) -> Backend:
     match options:
         case EngineModel():
-            return EngineBackend(engine_options(options))
+            engine = engine_options(options)
+            return EngineBackend(engine, times=_load_times(engine))
         case TtnnModel():
             card, engine = ttnn_options(options)
-            return EngineBackend(engine, partial(load_ttnn, card))
+            return EngineBackend(engine, partial(load_ttnn, card), _load_times(engine, card))
         case VllmModel():
             return vllm_backend(vllm_options(options))
         case ServerModel():
             return server_backend(server_options(options))
         case _:
             assert_never(options)
+
+
+def _load_times(*options: EngineOptions | TtOptions) -> LoadTimes:
+    """Those of the last load with the same options."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    digest = hashlib.sha256(repr(options).encode()).hexdigest()
+    return LoadTimes(home / "dragoman" / "loads" / f"{digest[:16]}.json")
 
 
 def vllm_options(options: VllmModel) -> VllmOptions:

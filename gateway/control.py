@@ -74,7 +74,8 @@ class Control:
 
     def _told(self, ticket: Ticket) -> dict[str, Any]:
         served = self._models.find(ticket.model)
-        standing = self._traffic.queue.standing(ticket, lambda: len(served.backend.slots) if served else 0)
+        ready_in_s = self._models.ready_in_s(served) if served else None
+        standing = self._traffic.queue.standing(ticket, lambda: len(served.backend.slots) if served else 0, ready_in_s)
         is_loading = served is not None and served.backend.state is BackendState.STARTING
         return {
             "id": ticket.request_id,

@@ -281,7 +281,8 @@ class Handler:
         """All of an answer's, once its model is loaded. Noted for the log, in the queue and on the client's account.
         Closing leaves the generation: it ends, unless others read it."""
         asked, served, traffic = exchange.request, exchange.served, self._traffic
-        line.standing = traffic.queue.standing(ticket, lambda: len(served.backend.slots))
+        ready_in_s = self._models.ready_in_s(served)
+        line.standing = traffic.queue.standing(ticket, lambda: len(served.backend.slots), ready_in_s)
         async with call.models.acquire(served) as backend:
             line.loaded()
             when_left, use = self._models.when_left(served), partial(self._models.use, served)

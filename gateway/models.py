@@ -104,6 +104,15 @@ class ModelRegistry:
         idle_s = 0.0 if resident.num_running else time.monotonic() - resident.idle_since
         return time.time() + resident.hold_s - idle_s
 
+    def ready_in_s(self, served: Served) -> float | None:
+        """Seconds until it can answer; None: nothing tells, as where another model must give way first."""
+        entry = self._entries.get(served.name)
+        if entry is None:
+            return None
+        backend = entry.resident.backend
+        must_wait = backend.state is BackendState.STOPPED and len(entry.group.members) > 1
+        return None if must_wait else backend.ready_in_s
+
     def add_alias(self, served: Served, name: str) -> None:
         if name not in self._names:
             self._added[name] = served.name

@@ -119,14 +119,17 @@ class Queue:
         """That was done for somebody who isn't in the queue."""
         self._num_tokens[model] += num_tokens
 
-    def standing(self, ticket: Ticket, count_places: Callable[[], int]) -> Standing:
-        """count_places: how many answers the model gives at once; 0: as many as come."""
+    def standing(self, ticket: Ticket, count_places: Callable[[], int], ready_in_s: float | None = 0.0) -> Standing:
+        """count_places: how many answers the model gives at once; 0: as many as come. ready_in_s: how long it still
+        loads, which is all that can be told until then."""
         same = [other for other in self._tickets if other.model == ticket.model]
+        num_ahead = sum(other.began is None and other.rank < ticket.rank for other in same)
+        if ready_in_s != 0.0 and ticket.began is None:
+            return Standing(num_ahead + 1, ready_in_s)
         num_places = count_places() if len(same) > 1 and ticket.began is None else 0
         if num_places == 0:
             return Standing(0, 0.0)
         num_free = max(0, num_places - sum(other.began is not None for other in same))
-        num_ahead = sum(other.began is None and other.rank < ticket.rank for other in same)
         position = max(0, num_ahead + 1 - num_free)
         answer_s = self._answer_s.get(ticket.model)
         if position == 0:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from backends.base import Backend, BackendState
 from backends.errors import BackendFailed, DragomanError, NotReady
 
+_RETRY_AFTER_S = 5.0  # where nothing tells when it is ready
+
 
 @dataclass(slots=True, eq=False)
 class Ticket:
@@ -51,7 +53,8 @@ class Resident:
         try:
             await asyncio.wait([ticket.granted], timeout=timeout_s)
             if not ticket.granted.done():
-                raise NotReady(f"model '{self.name}' is not ready: {self.backend.phase}", retry_after_s=5)
+                ready_in_s = self.backend.ready_in_s or _RETRY_AFTER_S
+                raise NotReady(f"model '{self.name}' is not ready: {self.backend.phase}", retry_after_s=ready_in_s)
             yield ticket.granted.result()
         finally:
             self._leave(ticket)

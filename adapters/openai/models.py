@@ -47,7 +47,7 @@ async def health(call: Call) -> Reply:
     backend = call.models.resolve(None).backend
     match backend.state:
         case BackendState.STARTING:
-            raise NotReady(f"the model is loading: {backend.phase}")
+            raise NotReady(f"the model is loading: {backend.phase}", retry_after_s=backend.ready_in_s)
         case BackendState.FAILED:
             raise BackendFailed(f"the model failed: {backend.phase}")
         case BackendState.READY | BackendState.STOPPED | BackendState.STOPPING:

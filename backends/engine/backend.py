@@ -21,6 +21,7 @@ from backends.engine.capacity import Capacity
 from backends.engine.core import PUBLISH_EVERY_S, EngineCore
 from backends.engine.intake import num_candidates
 from backends.engine.job import Job
+from backends.engine.load_times import LoadTimes
 from backends.engine.loading import LoadedModel, LoadRunner, load, load_numpy
 from backends.engine.messages import Cancel, Report, Stop, Submit
 from backends.engine.options import EngineOptions
@@ -43,14 +44,16 @@ log = structlog.get_logger()
 
 
 class EngineBackend:
-    """A backends.base.Backend, in this process. load_runner: puts the model on its device."""
+    """A backends.base.Backend, in this process. load_runner: puts the model on its device. times: of its loads."""
 
-    def __init__(self, options: EngineOptions, load_runner: LoadRunner = load_numpy) -> None:
+    def __init__(
+        self, options: EngineOptions, load_runner: LoadRunner = load_numpy, times: LoadTimes | None = None
+    ) -> None:
         self._options = options
         self._load_runner = load_runner
+        self._times = times or LoadTimes()
         self._state = BackendState.STOPPED
         self._phase = "stopped"
-        self._started_at = 0.0  # monotonic
         self._lifecycle = asyncio.Lock()  # one start or stop at a time
         self._model: LoadedModel | None = None
         self._core: EngineCore | None = None
@@ -64,10 +67,20 @@ class EngineBackend:
 
     @property
     def phase(self) -> str:
-        """While it loads, with the seconds that this has taken so far."""
-        if self._state is BackendState.STARTING:
-            return f"{self._phase}, {time.monotonic() - self._started_at:.0f} s since the start"
-        return self._phase
+        """While it loads, with the seconds that this has taken so far, and those that it may still take."""
+        return f"{self._phase}, {self._times}" if self._state is BackendState.STARTING else self._phase
+
+    @property
+    def ready_in_s(self) -> float | None:
+        match self._state:
+            case BackendState.READY:
+                return 0.0
+            case BackendState.STARTING:
+                return self._times.remaining_s
+            case BackendState.STOPPED:
+                return self._times.total_s
+            case BackendState.STOPPING | BackendState.FAILED:
+                return None
 
     @property
     def info(self) -> ModelInfo:
@@ -98,7 +111,7 @@ class EngineBackend:
             if self._state is BackendState.READY:
                 return
             self._enter(BackendState.STARTING, "starting")
-            self._started_at = time.monotonic()
+            self._times.begin()
             try:
                 self._model = await self._load()
             except BackendFailed as error:
@@ -107,6 +120,7 @@ class EngineBackend:
             except asyncio.CancelledError:
                 self._enter(BackendState.STOPPED, "stopped while loading")
                 raise
+            self._times.end()
             self._begin(self._model)
             self._enter(BackendState.READY, "ready")
 
@@ -138,7 +152,8 @@ class EngineBackend:
 
     def _say(self, phase: str) -> None:
         self._phase = phase
-        log.info("loading", phase=phase, since_s=round(time.monotonic() - self._started_at, 3))
+        self._times.enter(phase)
+        log.info("loading", phase=phase, since_s=round(self._times.since_s, 3))
 
     def _begin(self, model: LoadedModel) -> None:
         loop = asyncio.get_running_loop()

@@ -212,6 +212,26 @@ def test_the_gateway_is_open_while_it_loads_and_says_how_far_it_is(
         assert "card" in names
 
 
+def test_who_waits_while_it_loads_is_told_how_long_it_took_the_last_time(
+    tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("XDG_CACHE_HOME", str(tmp_path))
+    environment.setenv("FAKE_TT_PACE", "0.1,0.1")
+    told = []
+    for _ in range(2):
+        with running_gateway(tmp_path, config(), load_s=0, only_our_log=not IS_REAL) as gateway:
+            phase = gateway.ask("openai", "GET", "/health")
+            answer = complete(gateway, PROMPTS[0], n_predict=2)
+            told.append((phase.text, answer.headers["X-Dragoman-Queue"], phase.headers.get("Retry-After")))
+    environment.delenv("FAKE_TT_PACE")
+    (first, its_place, no_time), (second, place, some_time) = told
+    assert "nothing tells yet how long it takes" in first
+    assert (its_place, no_time) == ("position=1", None)
+    assert "s to go" in second
+    assert float(place.removeprefix("position=1;estimate=")) > 0
+    assert int(some_time or 0) > 0
+
+
 def test_a_hang_is_told_to_everyone_and_the_gateway_begins_anew_but_not_for_ever(
     tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:

@@ -97,9 +97,14 @@ class ScriptedBackend:
         self.slots = slots
         self.adapters = adapters
         self.log: Sequence[str] = ()
+        self.loads_in_s: float | None = None
         self.requests: list[GenerateRequest] = []
         self.embedded: list[EmbedRequest] = []
         self.num_closed = 0
+
+    @property
+    def ready_in_s(self) -> float | None:
+        return 0.0 if self.state is BackendState.READY else self.loads_in_s
 
     async def start(self) -> None:
         self.state = BackendState.READY

@@ -165,3 +165,14 @@ async def test_a_pinned_model_stays_whatever_a_client_says(bench: Bench) -> None
         bench.registry.keep_alive(bench.registry.resolve(name), 0.0)
     await until(lambda: bench.backend(32).state is BackendState.STOPPED)
     assert bench.backend(16).state is BackendState.READY
+
+
+async def test_when_a_model_will_be_ready_isnt_told_where_another_must_give_way_first() -> None:
+    for exclusive, told in (("", 12.5), (", exclusive: tt", None)):
+        first, second = f"backend: engine, window: 16{exclusive}", f"backend: engine, window: 32{exclusive}"
+        made = Bench(f"a: {{{first}}}, b: {{{second}, load: demand}}")
+        await made.use("a")
+        made.backend(32).loads_in_s = 12.5
+        a, b = (made.registry.resolve(name) for name in "ab")
+        assert (made.registry.ready_in_s(a), made.registry.ready_in_s(b)) == (0.0, told)
+        await made.registry.stop()

@@ -64,6 +64,15 @@ def test_the_position_is_that_among_those_who_wait_and_the_estimate_follows_the_
     assert queue.tickets == []
 
 
+def test_while_the_model_loads_that_is_what_is_waited_for() -> None:
+    queue = Queue(Clock())
+    with queue.ticket(asked("a"), "m", "") as a, queue.ticket(asked("b", Intent.COMPLETION), "m", "") as b:
+        assert queue.standing(a, lambda: 0, 41.5) == Standing(2, 41.5)
+        assert queue.standing(b, lambda: 0, None) == Standing(1, None)
+        queue.observe(a, Text(0, "hi"))
+        assert queue.standing(a, lambda: 0, None) == Standing(0, 0.0), "it has begun"
+
+
 def test_the_share_of_the_others_is_counted_while_one_is_there() -> None:
     queue = Queue(Clock())
     with queue.ticket(asked("a"), "m", "") as a:
