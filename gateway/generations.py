@@ -48,11 +48,11 @@ class Generations:
         self._sleep = sleep
         self._of: dict[Backend, list[Generation]] = {}
 
-    def read(
+    async def read(
         self, backend: Backend, request: GenerateRequest, when_left: WhenLeft, use: Use, line: RequestLine
     ) -> EventStream:
-        """To be read at once. Closing it leaves. Raises what the backend raises. use: of the model, for as long as it
-        generates, whoever reads."""
+        """Closing it leaves. Raises what the backend raises. use: of the model, for as long as it generates, whoever
+        reads."""
         reader = Reader(request.client, _buffer_of(request), self._clock())
         self._supersede(backend, request, reader)
 
@@ -60,38 +60,24 @@ class Generations:
             line.hold_s = QUICK_S if reader.num_quick >= FEW_QUICK else 0.0
             return self._begin(backend, request, when_left, use, line.hold_s)
 
-        twin = self._twin(backend, request)
-        if twin is None:
-            return self._read(begin(), reader, request, line)
-        return self._join(twin, reader, request, line, lambda: self._twin(backend, request) or begin())
-
-    async def _join(
-        self, twin: Generation, reader: Reader, request: GenerateRequest, line: RequestLine,
-        anew: Callable[[], Generation],
-    ) -> EventStream:  # fmt: skip
-        has_answer = False
-        try:
-            async with contextlib.aclosing(_answer_of(self._read(twin, reader, request, line))) as events:
-                async for batch in events:
-                    has_answer = True
-                    yield batch
-            return
-        except BackendFailed:
-            if has_answer:
-                raise
-        async with contextlib.aclosing(self._read(anew(), replace(reader, place=0), request, line)) as events:
-            async for batch in events:
-                yield batch
-
-    async def _read(
-        self, generation: Generation, reader: Reader, request: GenerateRequest, line: RequestLine
-    ) -> EventStream:
-        line.shared_with = "" if generation.request is request else generation.request.id
-        async with contextlib.aclosing(generation.read(reader)) as events:
-            async for batch in events:
-                request.ignored[:] = generation.request.ignored
-                yield batch
-        line.superseded_by = reader.superseded_by
+        twin, has_answer = self._twin(backend, request), False
+        generation = twin or begin()
+        while True:
+            line.shared_with = "" if generation.request is request else generation.request.id
+            events = generation.read(reader)
+            try:
+                async with contextlib.aclosing(_answer_of(events) if twin else events) as news:
+                    async for batch in news:
+                        has_answer = True
+                        request.ignored[:] = generation.request.ignored
+                        yield batch
+                line.superseded_by = reader.superseded_by
+                return
+            except BackendFailed:
+                if twin is None or has_answer:
+                    raise
+            twin, generation = None, self._twin(backend, request) or begin()
+            reader = replace(reader, place=0)
 
     def _supersede(self, backend: Backend, request: GenerateRequest, reader: Reader) -> None:
         if reader.buffer is None:
