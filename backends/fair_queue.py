@@ -15,7 +15,7 @@ Pure: reads no clock, and knows nothing of what it is that waits.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -32,17 +32,18 @@ PATIENCE: Mapping[Intent, int] = {Intent.BULK: 32, Intent.AGENT: 16, Intent.CHAT
 
 @dataclass(slots=True, eq=False)
 class _Account(Generic[T]):
-    """A client's, in one class. used: tokens. turn: when it was served last, counted in all that were served; who
-    is new comes before the last. num_open: what of it waits or is being served. waiting: in its own order."""
+    """A client's, in one class. used: tokens, and parts of those that it shared. turn: when it was served last,
+    counted in all that were served; who is new comes before the last. num_open: what of it waits or is being served.
+    waiting: in its own order."""
 
     intent: Intent
     client: str
-    used: int
+    used: float
     turn: int
     num_open: int = 0
     waiting: list[T] = field(default_factory=list)
 
-    def standing(self) -> tuple[int, int]:
+    def standing(self) -> tuple[float, int]:
         """Its round, and its turn within it: the lower, the sooner."""
         return self.used // QUANTUM, self.turn
 
@@ -54,10 +55,10 @@ class _Class(Generic[T]):
     accounts: dict[str, _Account[T]] = field(default_factory=dict)
     num_waiting: int = 0
     num_passed_over: int = 0
-    last_used: int = 0
+    last_used: float = 0
 
     @property
-    def floor(self) -> int:
+    def floor(self) -> float:
         """What a client that comes, or comes back, is taken to have used, so that it has neither credit nor debt."""
         return min((account.used for account in self.accounts.values()), default=self.last_used)
 
@@ -128,9 +129,17 @@ class FairQueue(Generic[T]):
         if among.num_waiting == 0:
             among.num_passed_over = 0
 
-    def charge(self, item: T, num_tokens: int) -> None:
-        """So many more tokens were evaluated for it."""
-        self._account_of[item].used += num_tokens
+    def charge(self, item: T, num_tokens: int, paid_by: Sequence[str] = ()) -> None:
+        """So many more tokens were evaluated for it. paid_by: the clients, of its class, who pay equal parts of them;
+        none: its own alone. Of one that has nothing else here a debt would be forgotten, and its part is at once."""
+        account = self._account_of[item]
+        if not paid_by:
+            account.used += num_tokens
+            return
+        accounts = self._classes[account.intent].accounts
+        for client in paid_by:
+            if client in accounts:
+                accounts[client].used += num_tokens / len(paid_by)
 
     @property
     def due(self) -> Intent | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -28,11 +28,13 @@ class _Ticket:
 
 
 class Place:
-    """What an answer holds while it is at the server. num_charged: tokens, so far."""
+    """What an answer holds while it is at the server. paid_by: as a GenerateRequest has it. num_charged: tokens, so
+    far."""
 
-    def __init__(self, queue: FairQueue[_Ticket], ticket: _Ticket) -> None:
+    def __init__(self, queue: FairQueue[_Ticket], ticket: _Ticket, paid_by: Sequence[str]) -> None:
         self._queue = queue
         self._ticket = ticket
+        self._paid_by = paid_by
         self.num_charged = 0
 
     def observe(self, events: Iterable[Event]) -> None:
@@ -49,7 +51,7 @@ class Place:
 
     def charge(self, num_tokens: int) -> None:
         self.num_charged += num_tokens
-        self._queue.charge(self._ticket, num_tokens)
+        self._queue.charge(self._ticket, num_tokens, self._paid_by)
 
 
 def priority_of(request: GenerateRequest) -> int:
@@ -69,7 +71,9 @@ class Gate:
         self._num_entered = 0
 
     @contextlib.asynccontextmanager
-    async def place(self, intent: Intent, client: str, priority: int = 0) -> AsyncIterator[Place]:
+    async def place(
+        self, intent: Intent, client: str, priority: int = 0, paid_by: Sequence[str] = ()
+    ) -> AsyncIterator[Place]:
         """For one answer, as soon as it is its turn. priority: lower goes first, among the client's own."""
         ticket = _Ticket(priority, self._num_entered)
         self._num_entered += 1
@@ -77,7 +81,7 @@ class Gate:
         self._admit()
         try:
             await ticket.granted
-            yield Place(self._queue, ticket)
+            yield Place(self._queue, ticket, paid_by)
         finally:
             self._leave(ticket)
 

@@ -249,9 +249,10 @@ class GenerateRequest:
     cache_prompt: prefixes may be taken from, and left in, the prefix cache.
     deadline_s: stop with `length` after so many seconds of generating (llama.cpp's t_max_predict_ms).
     intent and client: the device is shared by class, and within a class between clients. priority: lower goes first,
-    among the client's own. cache_salt: prefixes are shared only with requests that say the same (vLLM). key: what the
-    client brought for whoever runs the model, none of this gateway's own. ignored: filled in by the backend before its
-    first event: what it can't honour although the answer means the same without it.
+    among the client's own. paid_by: clients who share what it costs, where others than `client` read the answer too;
+    they come and go while it is answered. cache_salt: prefixes are shared only with requests that say the same (vLLM).
+    key: what the client brought for whoever runs the model, none of this gateway's own. ignored: filled in by the
+    backend before its first event: what it can't honour although the answer means the same without it.
     """
 
     id: str
@@ -274,6 +275,7 @@ class GenerateRequest:
     deadline_s: float | None = None
     intent: Intent = Intent.CHAT
     client: str = ""
+    paid_by: list[str] = field(default_factory=list)
     priority: int = 0
     cache_salt: str | None = None
     key: str | None = field(default=None, repr=False)

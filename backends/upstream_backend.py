@@ -155,7 +155,8 @@ class UpstreamBackend:
     async def _perform(self, call: Call) -> EventStream:
         """Puts the call to a server, once it is its turn; where the answer is lost, to the next one."""
         request, num_attempts = call.request, 0
-        async with self._gate.place(request.intent, request.client, request.priority) as place:
+        turn = self._gate.place(request.intent, request.client, request.priority, request.paid_by)
+        async with turn as place:
             while True:
                 lease = await self._lease(request.key)
                 try:

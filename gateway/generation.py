@@ -174,6 +174,7 @@ class Generation:
         """Closing it leaves. Raises what the backend raised, behind what came before, and TooSlow when it was
         dropped."""
         self.readers.append(reader)
+        self._share_costs()
         unfinished = Unfinished(self.request.num_choices)
         try:
             while True:
@@ -206,8 +207,13 @@ class Generation:
     async def _leave(self, reader: Reader) -> None:
         if not reader.is_dropped:
             self.readers.remove(reader)
+        self._share_costs()
         if self._is_of_no_use():
             await self.stop()
+
+    def _share_costs(self) -> None:
+        clients = sorted({reader.client for reader in self.readers})
+        self.request.paid_by[:] = [] if clients == [self.request.client] else clients
 
     def supersede(self, reader: Reader, request_id: str) -> None:
         reader.superseded_by = request_id

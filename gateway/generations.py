@@ -166,4 +166,6 @@ def _is_determined(request: GenerateRequest) -> bool:
 
 def _are_alike(one: GenerateRequest, other: GenerateRequest) -> bool:
     """Whoever asks, and under whichever name, but not by whichever key: a server may know it."""
-    return replace(one, id="", client="", ignored=[]) == replace(other, id="", client="", ignored=[])
+    return replace(one, id="", client="", paid_by=[], ignored=[]) == replace(
+        other, id="", client="", paid_by=[], ignored=[]
+    )

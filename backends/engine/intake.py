@@ -164,6 +164,7 @@ class Intake:
             block_size=self._block_size,
             intent=request.intent,
             client=request.client,
+            paid_by=request.paid_by,
             priority=request.priority,
             uses_cache=request.cache_prompt,
             cache_root=ROOT if request.cache_salt is None else root(request.cache_salt),

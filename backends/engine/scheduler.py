@@ -102,7 +102,7 @@ class Scheduler:
 
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more tokens are really in the sequence's blocks: those that they fill may now be shared."""
-        self._queue.charge(sequence, num_tokens)
+        self._queue.charge(sequence, num_tokens, tuple(sequence.paid_by))  # another thread changes it
         num_before = sequence.num_computed
         sequence.num_computed += num_tokens
         sequence.is_prefilling = sequence.num_computed < sequence.num_tokens

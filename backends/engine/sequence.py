@@ -24,9 +24,9 @@ class SequenceState(Enum):
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """prompt [n]: at least one token. max_tokens: the most that may be generated. intent, client: how urgent, and for
-    whom. priority: lower goes first, among the client's own. cache_root: prefixes are shared only with sequences that
-    have the same.
+    """prompt [n]: at least one token. max_tokens: the most that may be generated. intent, client, paid_by: how urgent,
+    for whom and at whose expense, as in a GenerateRequest. priority: lower goes first, among the client's own.
+    cache_root: prefixes are shared only with sequences that have the same.
 
     wants_all_logits: of every token of the prompt, which therefore can't be taken from the cache. wants_hidden_states:
     in place of any logits; such a one stays outside the cache. leader: the sequence
@@ -44,6 +44,7 @@ class Sequence:
     block_size: int
     intent: Intent = Intent.CHAT
     client: str = ""
+    paid_by: SequenceOf[str] = ()
     priority: int = 0
     uses_cache: bool = True
     cache_root: BlockHash = ROOT

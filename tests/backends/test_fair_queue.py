@@ -109,6 +109,30 @@ def test_the_order_is_told_by_turns() -> None:
     assert list(desk.queue.order()) == [a1, b1, a2, bulk]
 
 
+def test_what_several_read_they_pay_for_in_equal_parts() -> None:
+    """So that each of them has half a round left, and whoever pays alone has none."""
+    desk = Desk()
+    shared, others = desk.enter("a"), [desk.enter("b"), desk.enter("c")]
+    for item in (shared, *others):
+        desk.queue.take(item)
+    desk.queue.charge(shared, QUANTUM, ["a", "b"])
+    desk.queue.charge(others[1], QUANTUM)
+    for client in "cab":
+        desk.enter(client)
+    assert [desk.serve(QUANTUM // 2).client for _ in range(3)] == ["a", "b", "c"]
+
+
+def test_who_pays_for_another_and_has_nothing_of_his_own_keeps_no_debt() -> None:
+    desk = Desk()
+    item = desk.enter("a")
+    desk.queue.take(item)
+    desk.queue.charge(item, 100 * QUANTUM, ["a", "b"])
+    desk.enter("a")
+    assert desk.enter("b") is not None
+    desk.queue.leave(item)
+    assert desk.serve().client == "b"
+
+
 @given(st.lists(st.tuples(st.sampled_from(list(Intent)), st.integers(0, 2)), max_size=200))
 def test_every_class_is_served_within_its_patience(arrivals: list[tuple[Intent, int]]) -> None:
     """However many of more urgent classes come, and whenever."""

@@ -128,3 +128,20 @@ async def test_tokens_count_as_they_come_and_once() -> None:
         place.observe([Text(0, "x", (1, 2, 3)), Text(0, "y")])
         place.observe([Finished(0, "end", Usage(prompt_tokens=10, completion_tokens=4, cached_tokens=8))])
         assert place.num_charged == 6
+
+
+async def test_an_answer_that_several_read_is_paid_for_by_all_of_them() -> None:
+    """And by those who read it when the tokens come."""
+    gate, paid_by = Gate(1), ["a", "b"]
+    crowd = Crowd(gate)
+    async with gate.place(Intent.CHAT, "a", paid_by=paid_by) as place:
+        for client in "abc":
+            await crowd.come(client, ask(client))
+        place.charge(2 * QUANTUM)
+        paid_by[:] = ["b"]
+        place.charge(QUANTUM)
+    await settle()
+    for client in "ca":
+        assert crowd.entered[-1] == client
+        await crowd.go(client)
+    assert crowd.entered[-1] == "b"

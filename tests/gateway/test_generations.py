@@ -85,6 +85,25 @@ async def test_equal_greedy_requests_share_one_generation_and_each_has_its_own_r
     assert [line.get("shared_with") for line in lines].count(backend.requests[0].id) == 1
 
 
+async def test_those_who_read_one_generation_share_its_costs_while_they_do(connect: Connect) -> None:
+    backend = Gate()
+    client = await connect(backend)
+
+    def ask(agent: str) -> asyncio.Task[Any]:
+        return asyncio.create_task(client.post(CHAT, json=GREEDY, headers={"User-Agent": agent}))
+
+    first = ask("a")
+    await until(lambda: backend.requests)
+    (asked,) = backend.requests
+    assert asked.paid_by == []
+    others = [ask("b"), ask("b")]
+    await until(lambda: [client[-1] for client in asked.paid_by] == ["a", "b"])
+    first.cancel()
+    await until(lambda: [client[-1] for client in asked.paid_by] == ["b"])
+    backend.opened.set()
+    assert [(await other).status for other in others] == [200, 200]
+
+
 @pytest.mark.parametrize(("change", "num_generations"), [
     ({}, 1), ({"temperature": 0.7}, 2), ({"temperature": 0.7, "seed": 1}, 1), ({"max_tokens": 5}, 2),
     ({"user": "somebody else"}, 1),

@@ -369,6 +369,23 @@ def test_a_paused_sequence_loses_its_blocks_before_anyone_who_runs() -> None:
     scheduler.check()
 
 
+def test_a_place_goes_to_who_paid_for_less_also_where_two_pay_for_one() -> None:
+    for paid_by, client in (([], "b"), (["a", "b"], "c")):
+        scheduler = make_scheduler(max_batch_size=1)
+        shared = sequence(32, max_tokens=1, client="a", paid_by=paid_by, uses_cache=False)
+        waiting = [sequence(4, client=client, first=100) for client in "bc"]
+        scheduler.add(shared)
+        scheduler.schedule()
+        for each in waiting:
+            scheduler.add(each)
+        for _ in range(4):  # as if it went on and on
+            scheduler.advance(shared, 32)
+            shared.num_computed = 0
+        scheduler.remove(shared)
+        scheduler.schedule()
+        assert [each.client for each in scheduler.running] == [client]
+
+
 def test_with_a_single_place_an_agent_gets_on_however_many_completions_come() -> None:
     scheduler = make_scheduler(num_blocks=64, max_batch_size=1)
     agent = sequence(8, max_tokens=40, intent=Intent.AGENT, first=5000)
