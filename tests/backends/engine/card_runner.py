@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backends.engine.runner import Floats, PrefillRow
+from backends.engine.tt_mesh import Mesh
 from backends.engine.tt_options import TtOptions
 from backends.engine.tt_runner import TtRunner
 from tests.backends.engine.fake_runner import FakeRunner
@@ -28,7 +29,7 @@ class CardRunner(TtRunner):
         network = self.network = _Network(vocab_size, window, max_batch_size)
         card.common.load_network = lambda *_: network
         card.common.TILE = 1
-        card.ttnn.MACHINE.mesh = None  # that of a test before this may still be open
+        card.ttnn.MACHINE.mesh, Mesh._is_held = None, False  # that of a test before this may still be open
         self.faults, self.calls, self.closed = network.faults, network.calls, network.closed
         self.hold, self.let_go = network.hold, network.let_go
         self.answer_to, self.logits_after = network.answer_to, network.logits_after
