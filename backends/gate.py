@@ -59,14 +59,19 @@ def priority_of(request: GenerateRequest) -> int:
     return 1000 * request.intent + max(-499, min(request.priority, 499))
 
 
+TYPING_ANSWERS = 64
+"""So many others are let in after a completion came, while the next one is expected: somebody is typing."""
+
+
 class Gate:
     """max_batch_size: answers at the server at once; None: as many as come. completion_slots: of these, kept for
-    completions; None: every eighth."""
+    completions; None: every eighth, and while somebody types one at least."""
 
     def __init__(self, max_batch_size: int | None = None, completion_slots: int | None = None) -> None:
         self._num_free = max_batch_size
-        kept = (max_batch_size or 0) // 8 if completion_slots is None else completion_slots
-        self._num_kept = min(kept, (max_batch_size or 1) - 1)
+        self._most_kept = (max_batch_size or 1) - 1
+        self._completion_slots = completion_slots
+        self._typing_left = 0  # answers until nobody is taken to type any more
         self._queue: FairQueue[_Ticket] = FairQueue(attrgetter("priority", "number"))
         self._num_entered = 0
 
@@ -78,6 +83,8 @@ class Gate:
         ticket = _Ticket(priority, self._num_entered)
         self._num_entered += 1
         self._queue.enter(ticket, intent, client)
+        if intent is Intent.COMPLETION:
+            self._typing_left = TYPING_ANSWERS
         self._admit()
         try:
             await ticket.granted
@@ -88,11 +95,18 @@ class Gate:
     def _admit(self) -> None:
         while (ticket := self._next()) is not None:
             self._queue.take(ticket)
+            self._typing_left = max(0, self._typing_left - 1)
             if self._num_free is not None:
                 self._num_free -= 1
             ticket.has_place = True
             if not ticket.granted.cancelled():
                 ticket.granted.set_result(None)
+
+    @property
+    def _num_kept(self) -> int:
+        if self._completion_slots is not None:
+            return min(self._completion_slots, self._most_kept)
+        return min(max((self._most_kept + 1) // 8, self._typing_left > 0), self._most_kept)
 
     def _next(self) -> _Ticket | None:
         if self._num_free is None or self._num_free > self._num_kept:

@@ -8,7 +8,7 @@ from typing import Any
 
 from backends.events import Finished, Text, Usage
 from backends.fair_queue import PATIENCE, QUANTUM
-from backends.gate import Gate
+from backends.gate import TYPING_ANSWERS, Gate
 from backends.request import GenerateRequest, Intent, TextPrompt
 
 
@@ -89,6 +89,37 @@ async def test_the_last_places_are_kept_for_completions() -> None:
     assert len(crowd.entered) == 14
     await crowd.come("typed", ask("editor", Intent.COMPLETION))
     assert crowd.entered[-1] == "typed"
+
+
+async def test_of_few_places_one_is_kept_while_somebody_types() -> None:
+    crowd = Crowd(Gate(2))
+    for i in range(TYPING_ANSWERS + 10):
+        await crowd.come(f"agent {i}", ask("agent", Intent.AGENT))
+    assert len(crowd.inside) == 2
+    await crowd.come("first", ask("editor", Intent.COMPLETION))
+    assert "first" not in crowd.inside, "nothing is taken back"
+    await crowd.go("agent 0")
+    await crowd.go("first")
+    for _ in range(5):
+        await crowd.come("typed", ask("editor", Intent.COMPLETION))
+        assert "typed" in crowd.inside
+        await crowd.go("typed")
+        assert len(crowd.inside) == 1
+        await crowd.go(next(iter(crowd.inside)))
+    for _ in range(TYPING_ANSWERS):
+        if len(crowd.inside) == 2:
+            break
+        await crowd.go(next(iter(crowd.inside)))
+    assert len(crowd.inside) == 2, "nobody has typed for long"
+
+
+async def test_no_place_is_kept_where_the_config_says_so() -> None:
+    crowd = Crowd(Gate(2, completion_slots=0))
+    await crowd.come("typed", ask("editor", Intent.COMPLETION))
+    await crowd.go("typed")
+    for i in range(2):
+        await crowd.come(str(i), ask("agent", Intent.AGENT))
+    assert len(crowd.inside) == 2
 
 
 async def test_who_gives_up_leaves_its_place_to_the_next_whether_it_waited_or_not() -> None:
