@@ -22,13 +22,19 @@ clients-table: .venv/installed-dev  ## what each client can do here, as run just
 	$(BIN)/python -m tests.clients
 
 test-vllm: vllm-cpu .venv/installed-dev  ## run the tests that start a real vLLM
-	DRAGOMAN_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm tests/e2e/test_vllm.py
+	DRAGOMAN_REQUIRE_VLLM=1 $(BIN)/pytest -m vllm tests/e2e/test_vllm.py tests/e2e/test_vllm_lora.py
+
+test-llama-cpp: llama-cpp .venv/installed-dev  ## run the tests that start a real llama-server and llama-cpp-python
+	DRAGOMAN_REQUIRE_LLAMA_CPP=1 $(BIN)/pytest -m llamacpp tests/e2e/test_llama_cpp.py
 
 drills: .venv/installed-dev  ## kill workers under load two hundred times, and count what was lost
 	$(BIN)/python -m tests.drills
 
 vllm-cpu:                   ## make the environment of a real vLLM on CPU, outside the checkout, once
 	nice tests/vllm_cpu.sh
+
+llama-cpp:                  ## compile llama-server and llama-cpp-python, outside the checkout, once
+	nice tests/llama_cpp.sh
 
 test-ttnn:                  ## run `backend: ttnn` on the real ttnn, with a checkout of tt-metal in TT_METAL_HOME
 	nice tests/ttnn.sh
@@ -55,4 +61,4 @@ fix: .venv/installed-dev    ## mend what ruff can
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
 
-.PHONY: run test check clients clients-all clients-table test-vllm drills vllm-cpu test-ttnn conformance bench fix
+.PHONY: run test check clients clients-all clients-table test-vllm test-llama-cpp llama-cpp drills vllm-cpu test-ttnn conformance bench fix

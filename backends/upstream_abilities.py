@@ -94,14 +94,16 @@ async def _vllm(inquiry: _Inquiry) -> Facts:
 
 
 async def _by_routes(inquiry: _Inquiry) -> Facts:
-    """FastAPI tells its routes and their fields. Whoever tells neither is left as listed."""
+    """FastAPI tells its routes and their fields. Whoever tells neither is left as listed. A general server has the
+    route of embeddings whatever its model is (asked without need, llama-cpp-python writes a traceback into its log), so
+    that it says something only where it stands alone, or where it is sglang's."""
     schema = await inquiry.ask("GET", "/openapi.json")
     if not isinstance(schema, dict):
         return inquiry.listed
     routes = schema["paths"]
-    found = {"completion": _COMPLETIONS in routes or _CHAT in routes, "embedding": False}
-    if _EMBEDDINGS in routes:
-        found["embedding"] = not await inquiry.objection(_EMBEDDINGS, {"input": "x"})
+    completes = _COMPLETIONS in routes or _CHAT in routes
+    embeds = _EMBEDDINGS in routes and (not completes or inquiry.listed.accent.name == "sglang")
+    found = {"completion": completes, "embedding": embeds}
     if _CHAT in routes and _has_field(schema, _CHAT, "tools"):
         found["tools"] = True
     return inquiry.told(found)

@@ -70,6 +70,7 @@ class UpstreamReader:
         self._num_prompt_tokens = 0
         self._num_tokens = 0
         self._num_thought = 0
+        self._num_pieces = 0  # of text
         self._ids: tuple[int, ...] = ()  # that came before their text did
         self._logprobs: tuple[TokenLogprob, ...] = ()  # of the same
         self._calls: dict[int, int] = {}  # the server's number of a tool call → ours
@@ -152,6 +153,7 @@ class UpstreamReader:
             self._num_thought += len(ids)
             yield Reasoning(index, thought, ids)
         if text := delta.get("content") or delta.get("text"):
+            self._num_pieces += 1
             yield self._text(text)
         for place, call in enumerate(delta.get("tool_calls") or ()):
             self._ids, self._logprobs = (), ()
@@ -190,10 +192,11 @@ class UpstreamReader:
         return Finished(self._reading.index, reason, self._counted(), timings, self._stop_text)
 
     def _counted(self) -> Usage:
-        """By the tokens that came, where their ids did; else by what the server says at the end."""
+        """By the tokens that came, where their ids did; else by what the server says at the end, and if it says
+        nothing (llama-cpp-python doesn't in a stream) by the pieces, of which each is a token or a little more."""
         usage = self._usage
         thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
-        num_tokens = self._num_tokens or int(usage.get("completion_tokens") or 0)
+        num_tokens = self._num_tokens or int(usage.get("completion_tokens") or self._num_pieces)
         return Usage(
             prompt_tokens=int(usage.get("prompt_tokens") or self._num_prompt_tokens),
             completion_tokens=0 if self._reading.drops_text else num_tokens,

@@ -72,7 +72,7 @@ def to_upstream(
         "model": model,
         **asked,
         **_length(request, path, accent, window),
-        **_sampling(request.sampling, accent, ignored),
+        **_sampling(request.sampling, accent, window, ignored),
         **({} if seed is None else {"seed": seed & _MAX_SEED}),
         **_ending(request, accent),
         **_logprobs(request, path, accent, names_by_id),
@@ -120,7 +120,7 @@ def _length(request: GenerateRequest, path: str, accent: Accent, window: int) ->
     return {"max_tokens": window} if path == COMPLETIONS and accent.needs_length and window else {}
 
 
-def _sampling(sampling: Sampling, accent: Accent, ignored: list[str]) -> dict[str, Any]:
+def _sampling(sampling: Sampling, accent: Accent, window: int, ignored: list[str]) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name, value in _active(sampling):
         if name in accent.samplers:
@@ -130,7 +130,7 @@ def _sampling(sampling: Sampling, accent: Accent, ignored: list[str]) -> dict[st
     if sampling.logit_bias:
         body["logit_bias"] = _bias(sampling, accent)
     if accent.constraints == "llamacpp":
-        return body | _llamacpp_sampling(sampling)
+        return body | _llamacpp_sampling(sampling, window)
     others = {"xtc": sampling.xtc, "dry": sampling.dry, "mirostat": sampling.mirostat}
     ignored += [name for name, value in others.items() if value is not None]
     if sampling.temperature_range > 0:
@@ -161,17 +161,22 @@ def _bias(sampling: Sampling, accent: Accent) -> dict[str, float]:
     return {str(key): _BAN if value is False else float(value) for key, value in sampling.logit_bias.items()}
 
 
-def _llamacpp_sampling(sampling: Sampling) -> dict[str, Any]:
-    """llama.cpp tools/server/README.md, POST /completion: its chat route takes the same fields."""
+def _llamacpp_sampling(sampling: Sampling, window: int) -> dict[str, Any]:
+    """llama.cpp tools/server/README.md, POST /completion: its chat route takes the same fields. Those of late 2026
+    refuse -1, with which all tokens are looked back at (server-schema.cpp), so that it is said by the window."""
+
+    def looked_back_at(num_tokens: int) -> int:
+        return num_tokens if num_tokens >= 0 else window or num_tokens
+
     names = {"typical_p": "typ_p"}
     body: dict[str, Any] = {
         "samplers": ["penalties", "dry", *(names.get(name, name) for name in sampling.order)],
-        "repeat_last_n": sampling.penalty_window,
+        "repeat_last_n": looked_back_at(sampling.penalty_window),
     }
     if sampling.dry is not None:
         dry = sampling.dry
         body |= {"dry_multiplier": dry.multiplier, "dry_base": dry.base, "dry_allowed_length": dry.allowed_length}
-        body |= {"dry_penalty_last_n": dry.window, "dry_sequence_breakers": list(dry.breakers)}
+        body |= {"dry_penalty_last_n": looked_back_at(dry.window), "dry_sequence_breakers": list(dry.breakers)}
     if sampling.xtc is not None:
         body |= {"xtc_probability": sampling.xtc.probability, "xtc_threshold": sampling.xtc.threshold}
     if sampling.mirostat is not None:

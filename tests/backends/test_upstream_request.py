@@ -12,6 +12,7 @@ from backends.request import (
     AnyJson,
     ChatPrompt,
     Choice,
+    Dry,
     FunctionCall,
     Gbnf,
     GenerateRequest,
@@ -151,8 +152,13 @@ def test_what_only_shades_randomness_is_ignored_by_name() -> None:
 
 def test_llama_cpp_is_told_all_its_samplers() -> None:
     said = body(accent=LLAMACPP, sampling=Sampling(typical_p=0.5, xtc=Xtc(0.5, 0.1), order=TEMPERATURE_FIRST))
-    assert (said["typical_p"], said["xtc_probability"], said["repeat_last_n"]) == (0.5, 0.5, -1)
+    assert (said["typical_p"], said["xtc_probability"], said["repeat_last_n"]) == (0.5, 0.5, 100)
     assert said["samplers"][:4] == ["penalties", "dry", "temperature", "min_p"]
+
+
+def test_llama_cpp_is_told_all_tokens_by_its_window() -> None:
+    said = body(accent=LLAMACPP, sampling=Sampling(dry=Dry(1.0)))
+    assert (said["repeat_last_n"], said["dry_penalty_last_n"]) == (100, 100)
 
 
 def test_biases() -> None:

@@ -261,11 +261,16 @@ def until_generated(path: str, num_tokens: float) -> None:
 
 
 def num_generated(path: str) -> float:
+    return metric(path, "generation_tokens_total")
+
+
+def metric(path: str, name: str) -> float:
+    """What vLLM counts, as it says itself."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-    (value,) = re.findall(r"^vllm:generation_tokens_total\S* (\S+)", answer, re.MULTILINE)
+    (value,) = re.findall(rf"^vllm:{name}{{\S* (\S+)", answer, re.MULTILINE)
     return float(value)
 
 
