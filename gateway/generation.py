@@ -222,5 +222,6 @@ class Generation:
     async def stop(self) -> None:
         """The backend is told at once, and has let go when this returns."""
         self._end()
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])

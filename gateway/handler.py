@@ -304,8 +304,9 @@ async def _after(first: asyncio.Future[Sequence[Event]], events: EventStream) ->
 
 async def _cancelled(task: asyncio.Future[Sequence[Event]]) -> None:
     """Ended, whatever came of it; before that, what it reads from can't be closed."""
-    task.cancel()
-    await asyncio.wait([task])
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
     if not task.cancelled():
         task.exception()
 
