@@ -155,6 +155,12 @@ def test_structured_outputs_and_forced_tools_hold(gateway: Gateway) -> None:
     assert call["function"]["name"] == "get_weather"
 
 
+def test_what_this_vllm_can_do_is_told(gateway: Gateway) -> None:
+    shown = gateway.ask("ollama", "POST", "/api/show", {"model": "vllm"}).json["capabilities"]
+    assert sorted(shown) == ["completion", "insert", "tools"]
+    assert gateway.ask("llamacpp", "GET", "/props?model=vllm").json["modalities"]["vision"] is False
+
+
 def test_what_vllm_refuses_stays_refused(gateway: Gateway) -> None:
     long = gateway.ask("openai", "POST", "/v1/completions", {"model": "vllm", "prompt": [300] * 3000})
     assert (long.status, long.json["error"]["code"]) == (400, "context_length_exceeded")
