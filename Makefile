@@ -48,6 +48,7 @@ bench: .venv/installed-dev  ## every measurement, as ratios
 	$(BIN)/python -m bench.runner
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.upstream
+	$(BIN)/python -m bench.leaving
 	$(BIN)/python -m bench.many paced
 	$(BIN)/python -m bench.many numpy
 
