@@ -41,7 +41,7 @@ class Messages(ABC):
         return ()
 
     def reply(self, completion: Completion) -> Reply:
-        raise NotImplementedError("it is always streamed")
+        raise RuntimeError("a message's answer is always streamed")
 
     def _message(self, event: str, **content: Any) -> bytes:
         message = {"event": event, "message_num": self._num_sent, **content}

@@ -8,7 +8,7 @@ in.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,10 @@ class TtGenerator:
         self._pace = Pace()
         self._rest_until = 0.0  # monotonic
         self._synchronize = ttnn.synchronize_device
-        ttnn.synchronize_device = self._rest_and_synchronize  # prefills wait in the Generator, by this function
+        ttnn.synchronize_device = self._rest_and_synchronize  # prefills wait in the Generator, by this function,
+        if not api.resumes:  # or, before 2026, by this method of each model's
+            for model in generator.model:
+                model.process_output_prefill = self._resting_before(model.process_output_prefill)
 
     def close(self) -> None:
         self._ttnn.synchronize_device = self._synchronize
@@ -132,6 +135,13 @@ class TtGenerator:
     def _rest_and_synchronize(self, *args: Any, **options: Any) -> None:
         self._rest()
         self._synchronize(*args, **options)
+
+    def _resting_before(self, wait: Callable[..., Any]) -> Callable[..., Any]:
+        def rest_and_wait(*args: Any, **options: Any) -> Any:
+            self._rest()
+            return wait(*args, **options)
+
+        return rest_and_wait
 
     def _rest(self) -> None:
         """Lets others have the interpreter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,3 +237,17 @@ def test_closing_twice_is_closing_once(folder: Path) -> None:
         assert card.calls.count("close") == 1
         with pytest.raises(RuntimeError, match="isn't open"):
             runner.prefill([PrefillRow(prompt(1, 5), 0, table(0), 0)])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_prefill_is_slept_through_before_it_is_waited_for(
+    folder: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_card(FAKE_TT_METAL=version) as card, opened(folder, card) as runner:
+        card.ttnn.MACHINE.chip.prefill_s = 0.3
+        row = PrefillRow(np.arange(5, dtype=np.int32), 0, table(1), slot=0)
+        runner.prefill([row])
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        runner.prefill([row])
+        assert max(slept, default=0.0) > 0.0

@@ -87,8 +87,11 @@ class _Base:
             self._prefill_user(tokens.numpy()[i], page_table.numpy()[i], prompt_lens[i], slot, enable_trace, starts[i])
             for i, slot in enumerate(empty_slots)
         ]
-        ttnn.synchronize_device(self.mesh_device)
+        self._wait(logits, prompt_lens, empty_slots)
         return torch.Tensor(np.stack(logits)[:, None].astype(np.float32))
+
+    def _wait(self, logits: list[Floats], prompt_lens: Any, empty_slots: Any) -> None:
+        ttnn.synchronize_device(self.mesh_device)
 
     def _prefill_user(self, tokens: Ints, table: Ints, end: int, slot: int, enable_trace: bool, start: int) -> Floats:
         model = self.model[slot // self.model_args[0].max_batch_size]  # IndexError, as there
@@ -251,6 +254,11 @@ class _Reads(_Base):
 class _July2025(_Base):
     def prefill_forward_text(self, tokens, page_table=None, kv_cache=None, prompt_lens=None, empty_slots=None):
         return self._prefill(tokens, page_table, kv_cache, prompt_lens, empty_slots, False, None)
+
+    def _wait(self, logits, prompt_lens, empty_slots):
+        for row, length, slot in zip(logits, prompt_lens, empty_slots, strict=True):
+            model = self.model[slot // self.model_args[0].max_batch_size]
+            model.process_output_prefill(row, last_token_idx=(length - 1) % 32)
 
     def decode_forward_text(
         self, tokens, start_pos, page_table=None, kv_cache=None, enable_trace=True, read_from_device=True,
