@@ -40,7 +40,7 @@ class Messages(ABC):
     def failure(self, _error: DragomanError) -> Iterable[bytes]:
         return ()
 
-    def reply(self, completion: Completion) -> Reply:
+    def reply(self, _completion: Completion) -> Reply:
         raise RuntimeError("a message's answer is always streamed")
 
     def _message(self, event: str, **content: Any) -> bytes:
