@@ -212,6 +212,18 @@ async def test_more_answers_than_the_server_takes_wait_here_and_a_place_is_kept_
     assert await waiting == FIVE
 
 
+async def test_embeddings_wait_for_a_place_as_answers_do(start: Any, served: Any) -> None:
+    url, _ = await served()
+    backend = await start(ServerOptions(urls=(url,), behaviour=Behaviour(max_batch_size=1)))
+    busy = asyncio.create_task(text_of(backend, "wait"))
+    await until_seen(url, lambda seen: seen["requests"])
+    embedding = asyncio.create_task(backend.embed(EmbedRequest(id="r", inputs=("abc", "d"))))
+    assert await backend.tokenize("hi", add_special=False) == [104, 105]  # questions don't wait
+    assert "/v1/embeddings" not in [request["path"] for request in (await seen(url))["requests"]]
+    busy.cancel()  # its client leaves
+    assert (await embedding).num_tokens == (3, 1)
+
+
 async def test_a_server_that_schedules_by_priority_is_told_what_answers_are_for(start: Any, served: Any) -> None:
     url, _ = await served()
     for priorities in (False, True):
