@@ -26,7 +26,7 @@ def is_alive(pid: int) -> bool:
     """A zombie is dead: somebody only has to notice."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it is read
         return False
 
 
