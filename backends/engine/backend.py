@@ -11,7 +11,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
@@ -27,6 +26,7 @@ from backends.engine.messages import Cancel, Report, Stop, Submit
 from backends.engine.options import EngineOptions
 from backends.engine.renewal import begin_anew, num_hangs
 from backends.engine.subscription import Subscription
+from backends.engine.teller import Teller
 from backends.errors import BackendFailed, DragomanError, NotReady, Unsupported
 from backends.events import Event, EventStream
 from backends.request import ChatPrompt, EmbedRequest, GenerateRequest
@@ -37,8 +37,6 @@ WATCHES_PER_DEADLINE = 4
 
 TELL_S = 1.0
 """For the answers of a process that is about to end."""
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -57,6 +55,7 @@ class EngineBackend:
         self._lifecycle = asyncio.Lock()  # one start or stop at a time
         self._model: LoadedModel | None = None
         self._core: EngineCore | None = None
+        self._teller: Teller | None = None  # the core's
         self._watch: asyncio.Task[None] | None = None
         self._capacity = Capacity(options.max_batch_size + options.max_waiting)
         self._subscriptions: dict[Job, Subscription] = {}
@@ -136,6 +135,7 @@ class EngineBackend:
                     self._watch.cancel()
                 if not await asyncio.to_thread(core.join, 0.0 if has_failed else self._options.step_deadline_s):
                     log.warning("the engine's thread hangs and is left behind", folder=str(self._options.folder))
+                self._dismiss_teller()
             self._model = None
             self._enter(BackendState.STOPPED, "stopped")
 
@@ -156,12 +156,12 @@ class EngineBackend:
         log.info("loading", phase=phase, since_s=round(self._times.since_s, 3))
 
     def _begin(self, model: LoadedModel) -> None:
-        loop = asyncio.get_running_loop()
+        teller = self._teller = Teller(asyncio.get_running_loop())
         core = EngineCore(
             model.runner,
             model.scheduler,
-            publish=partial(_tell, loop, self._deliver),
-            broke=lambda error: _tell(loop, partial(self._on_broken, core), error),
+            publish=lambda reports: teller.call_soon(partial(self._deliver, reports)),
+            broke=lambda error: teller.call_soon(partial(self._on_broken, core, error)),
             # while a device computes, telling costs it nothing
             publish_every_s=0.0 if model.runner.traits.is_asynchronous else PUBLISH_EVERY_S,
         )
@@ -195,7 +195,13 @@ class EngineBackend:
     def _fail(self, core: EngineCore, cause: str) -> None:
         self._enter(BackendState.FAILED, cause)
         core.send(Stop())
+        self._dismiss_teller()
         self._answer_everyone(BackendFailed(cause))
+
+    def _dismiss_teller(self) -> None:
+        if self._teller is not None:
+            self._teller.stop()
+            self._teller = None
 
     def _answer_everyone(self, error: DragomanError) -> None:
         for subscription in self._subscriptions.values():
@@ -315,12 +321,6 @@ def _slot(core: EngineCore, place: int) -> Slot:
         return Slot(place)
     num_generated = len(sequence.generated)
     return Slot(place, member.job.request_id, len(sequence.prompt), num_generated, sequence.max_tokens - num_generated)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[T], None], news: T) -> None:
-    """From the engine's thread. A closed loop has nobody left to be told."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(callback, news)
 
 
 def _discard(loading: asyncio.Future[LoadedModel]) -> None:

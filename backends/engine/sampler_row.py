@@ -23,8 +23,8 @@ class SamplerRow:
     is_seeded: a client gave it. end_ids: tokens that may not come before min_tokens tokens did (with a number never
     reached: ignore EOS); a client may have named some that the model doesn't have.
 
-    may_end: may one of end_ids come next? has_own_edits: do bias, penalties or DRY change its logits? edits_logits:
-    does anything, before a token is chosen? All are plain fields: they are looked at for every sequence in every step.
+    may_end: may one of end_ids come next? edits_logits: does anything, before a token is chosen? Both are plain fields:
+    they are looked at for every sequence in every step.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class SamplerRow:
         self.end_ids = tuple(token_id for token_id in end_ids if token_id >= 0)
         self.num_generated = 0
         self._min_tokens = min_tokens if len(end_ids) else 0
-        self.has_own_edits = not (self.bias is None and self.counts is None and self.dry is None)
+        self._has_own_edits = not (self.bias is None and self.counts is None and self.dry is None)
         self.may_end = self._min_tokens <= 0
-        self.edits_logits = self.has_own_edits or not self.may_end
+        self.edits_logits = self._has_own_edits or not self.may_end
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._draws: list[list[float]] = []
         self._draw_ahead()
@@ -75,7 +75,7 @@ class SamplerRow:
         if self.num_generated % NUM_DRAWS == 0:
             self._draw_ahead()
         if self.num_generated == self._min_tokens:
-            self.may_end, self.edits_logits = True, self.has_own_edits
+            self.may_end, self.edits_logits = True, self._has_own_edits
         if self.counts is not None:
             self.counts.accept(token_id)
         if self.dry is not None:

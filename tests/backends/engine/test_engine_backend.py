@@ -435,7 +435,7 @@ async def test_a_leak_fails_the_backend_with_a_number(lab: Lab) -> None:
 # life
 
 
-async def test_stopping_answers_everyone_and_ends_the_thread(folder: Path) -> None:
+async def test_stopping_answers_everyone_and_ends_the_threads(folder: Path) -> None:
     lab = Lab(folder)
     await lab.backend.start()
     events = lab.backend.generate(ask(max_tokens=None))
@@ -447,7 +447,10 @@ async def test_stopping_answers_everyone_and_ends_the_thread(folder: Path) -> No
         await reading
     assert lab.backend.state is BackendState.STOPPED
     assert lab.runner.num_closed == 1
-    assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
+    for thread in threading.enumerate():
+        if thread.name.startswith("engine"):
+            thread.join(5)
+            assert not thread.is_alive()
     await lab.backend.stop()
     with pytest.raises(NotReady):
         await complete(lab, ask())
