@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import random
@@ -176,17 +177,20 @@ class Editor:
                 pass
 
 
-def turns(name: str) -> Iterator[dict[str, Any]]:
+def turns(name: str, *, ignore_eos: bool) -> Iterator[dict[str, Any]]:
     """An agent's: a long common beginning, and something new each time."""
     for number in itertools.count():
         ask = f"{SOURCE}\nTurn {number} of {name}: what comes next?"
         yield {"messages": [{"role": "user", "content": ask}], "tools": TOOLS, "max_tokens": 128, "stream": True,
-               "ignore_eos": True, "temperature": 0, "timings_per_token": True}  # fmt: skip
+               "ignore_eos": ignore_eos, "temperature": 0, "timings_per_token": True}  # fmt: skip
 
 
-async def keep_asking(place: Town, client: str, evaluated: Counter[str], number: int) -> None:
-    """One after the other. evaluated: the tokens that the device spent on each client, from its prompts and answers."""
-    for body in turns(f"{client} {number}"):
+async def keep_asking(
+    place: Town, client: str, evaluated: Counter[str], number: int, *, ignore_eos: bool = True
+) -> None:
+    """One after the other. evaluated: the tokens that the device spent on each client, from its prompts and answers.
+    ignore_eos: a ban, for which the host must choose the tokens."""
+    for body in turns(f"{client} {number}", ignore_eos=ignore_eos):
         num_before = 0
         async with contextlib.aclosing(place.ask("/v1/chat/completions", body, client)) as events:
             async for event in events:
@@ -277,13 +281,15 @@ async def burst(device: Device, *, is_fair: bool) -> int:
         return place.runner.num_tokens - before
 
 
-async def busy(device: Device) -> float:
+async def busy(device: Device, chooser: str) -> float:
     """The share of the time that the device works, with more to do than fits into its batch. The clients are a process
-    of their own: theirs isn't the gateway's work."""
+    of their own: theirs isn't the gateway's work. chooser: of the tokens, device or host."""
     async with town(device, is_fair=True) as place:
         runner = place.runner
         assert isinstance(runner, PacedRunner)
-        clients = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.many", "clients", place.url)
+        clients = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.many", "clients", place.url, chooser
+        )
         await asyncio.sleep(device.window_s / 2)
         before, began = runner.busy_s, time.perf_counter()
         await asyncio.sleep(device.window_s)
@@ -293,11 +299,12 @@ async def busy(device: Device) -> float:
         return share
 
 
-async def be_clients(url: str) -> None:
+async def be_clients(url: str, *, ignore_eos: bool) -> None:
     """Until killed."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         place = Town(session, url, is_fair=True)
-        await asyncio.gather(*(keep_asking(place, f"client {i % 8}", Counter(), i) for i in range(BATCH + 8)))
+        clients = [keep_asking(place, f"client {i % 8}", Counter(), i, ignore_eos=ignore_eos) for i in range(BATCH + 8)]
+        await asyncio.gather(*clients)
 
 
 async def tell_typing(device: Device) -> None:
@@ -324,7 +331,10 @@ async def tell_burst(device: Device) -> None:
 
 async def tell_busy(device: Device) -> None:
     if device is PACED:
-        print(f"with {BATCH + 8} requests in flight the device works {100 * await busy(device):.1f} % of the time")
+        print(f"with {BATCH + 8} requests in flight:")
+        for chooser in ("device", "host"):
+            share = await busy(device, chooser)
+            print(f"  the device works {100 * share:.1f} % of the time, tokens chosen on the {chooser}", flush=True)
 
 
 TOLD = {"typing": tell_typing, "fairness": tell_fairness, "burst": tell_burst, "busy": tell_busy}
@@ -332,9 +342,10 @@ TOLD = {"typing": tell_typing, "fairness": tell_fairness, "burst": tell_burst, "
 
 async def main(words: Sequence[str]) -> None:
     configure("warning", "text")
+    gc.freeze()  # as gateway.cli does
     match words:
-        case ["clients", url]:
-            await be_clients(url)
+        case ["clients", url, chooser]:
+            await be_clients(url, ignore_eos=chooser == "host")
         case [("paced" | "numpy") as name, *wanted]:
             device = PACED if name == "paced" else NUMPY
             print(f"on {device.name}")

@@ -34,8 +34,7 @@ N150 = Card("Llama-3.1-8B on an N150", prefill_s=0.119, decode_s=1 / 22.3)
 
 
 class PacedRunner:
-    """A backends.engine.runner.ModelRunner. busy_s: what the card would have computed, in seconds. num_tokens: that it
-    evaluated, padding apart."""
+    """A backends.engine.runner.ModelRunner. num_tokens: that it evaluated, padding apart."""
 
     traits = Traits(is_asynchronous=True, padding=Padding(128, 1024), sampling="auto", gives_hidden_states=False)
 
@@ -43,12 +42,18 @@ class PacedRunner:
         self.vocab_size = vocab_size
         self.window = window
         self.max_batch_size = max_batch_size
-        self.busy_s = 0.0
         self.num_tokens = 0
+        self._busy_s = 0.0  # with all of what is under way
+        self._busy_until = 0.0
         self._card = card
         self._tokens = np.full(max_batch_size, letter, np.int32)
         self._logits = np.zeros((max_batch_size, vocab_size), np.float32)
         self._logits[:, letter] = 100.0
+
+    @property
+    def busy_s(self) -> float:
+        """How long the card would have computed until now, in seconds."""
+        return self._busy_s - max(0.0, self._busy_until - time.perf_counter())
 
     def allocate_kv(self, num_blocks: int, block_size: int) -> None:
         """There is nothing to hold."""
@@ -68,8 +73,7 @@ class PacedRunner:
         slots: Sequence[int],
         samplings: Sequence[DeviceSampling] | None,
     ) -> Launched:
-        ready_at = time.perf_counter() + self._card.decode_s
-        self._spend(self._card.decode_s, len(tokens))
+        ready_at = self._spend(self._card.decode_s, len(tokens))
 
         def read() -> Decoded:
             time.sleep(max(0.0, ready_at - time.perf_counter()))
@@ -79,9 +83,12 @@ class PacedRunner:
 
         return read
 
-    def _spend(self, seconds: float, num_tokens: int) -> None:
-        self.busy_s += seconds
+    def _spend(self, seconds: float, num_tokens: int) -> float:
+        """From now on. Returns when that is over."""
+        self._busy_s += seconds
+        self._busy_until = time.perf_counter() + seconds
         self.num_tokens += num_tokens
+        return self._busy_until
 
     def close(self) -> None: ...
 

@@ -24,6 +24,9 @@ TYPING_PLANS = 200
 NUM_PIECES = 4
 """Of a step, while somebody types."""
 
+TYPED_STEPS = 2
+"""While others have prompts as well, completions' may take so many whole steps before one of theirs has a piece."""
+
 _by_age = attrgetter("number")
 _by_need = attrgetter("intent", "num_pending")
 
@@ -67,7 +70,7 @@ class Portions:
         self._num_plans = 0
         self._typing_until = 0  # in plans
         self._room = self._step_tokens  # for prompts, before the next decode
-        self._owes_others = False  # a step went by with completions' prompts alone
+        self._num_typed = 0  # tokens of completions' prompts since those of others had a piece
 
     def plan(self, running: SequenceOf[Sequence]) -> Plan:
         """running: by rank."""
@@ -92,15 +95,26 @@ class Portions:
         return Plan(chunks, [], postpones_decodes=bool(decodes))
 
     def _next_chunks(self, prompts: list[Sequence]) -> list[Chunk]:
-        """Completions first; but where they took a whole step, the others have the first piece of the next."""
+        """Completions first; but where they took whole steps, the others have the first piece of the next."""
         typed = [sequence for sequence in prompts if sequence.intent is Intent.COMPLETION]
         others = prompts[len(typed) :]  # by rank
-        if typed and not (others and self._owes_others):
-            chunks, room = self._fill(sorted(typed, key=_by_need), self._room)
-            self._owes_others = bool(others) and room < self._least
-            return chunks or self._share(typed, self._room)  # one that is evaluated whole, or not at all
-        self._owes_others = False
+        if typed and not (others and self._num_typed >= TYPED_STEPS * self._step_tokens):
+            chunks = self._type(typed)
+            self._num_typed += sum(self._traits.padding.padded(chunk.num_tokens) for chunk in chunks)
+            return chunks
+        self._num_typed = 0
         return self._share(others, min(max(self._step_tokens // NUM_PIECES, self._least), self._room))
+
+    def _type(self, typed: list[Sequence]) -> list[Chunk]:
+        """The shortest first, and none is begun while one before it isn't done: to finish together is late for all."""
+        chunks: list[Chunk] = []
+        room = self._room
+        for sequence in sorted(typed, key=_by_need):
+            chunk, room = self._fill([sequence], room)
+            chunks += chunk
+            if not chunk or not chunk[0].is_last:
+                break
+        return chunks or self._share(typed, self._room)  # one that is evaluated whole, or not at all
 
     def _share(self, prompts: list[Sequence], budget: int) -> list[Chunk]:
         """Half is kept for the oldest; the others go by class and by what is left of them, so that a short one doesn't
