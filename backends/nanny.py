@@ -9,6 +9,9 @@ closed it or died, even by SIGKILL, it ends the group: SIGTERM, a grace, SIGKILL
 when the command ends by itself. On Linux it adopts what the command's processes leave behind, so that those that went
 to a group of their own are swept too, and the dead don't count as living where no init buries them.
 
+The group stays in the parent's session: Linux schedules each session as one (sched_autogroup), and vLLM's engine, which
+spins, has kept a gateway in another session from running for seconds.
+
 Says the group's id in one line on stdout; the command writes to the nanny's stderr. Exits as the command did (128 + n
 for signal n). Imports nothing but the standard library: it must not be able to fail.
 """
@@ -31,10 +34,15 @@ PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 def main(grace_s: float, command: list[str]) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the pipe alone decides
+    os.setpgid(0, 0)  # Ctrl-C in the terminal is for the gateway, which then ends its children in order
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, restore_signals=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        preexec_fn=os.setpgrp,  # noqa: PLW1509 (there is no other thread)
+        restore_signals=True,
     )
     print(child.pid, flush=True)
     while child.poll() is None and not _parent_is_gone(POLL_S):

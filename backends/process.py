@@ -55,7 +55,6 @@ class Process:
         nanny = await asyncio.create_subprocess_exec(
             sys.executable, "-I", str(_NANNY), str(self._grace_s), *self.command,
             stdin=PIPE, stdout=PIPE, stderr=PIPE, env=self._env,
-            start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which then ends its children in order
         )  # fmt: skip
         self._nanny = nanny
         self._reading = asyncio.create_task(self._read_log(_open(nanny.stderr)))

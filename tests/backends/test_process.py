@@ -121,6 +121,17 @@ async def test_so_is_what_went_to_a_session_of_its_own() -> None:
     assert not is_alive(child)
 
 
+async def test_the_group_is_in_our_session_and_the_nanny_is_in_neither_group() -> None:
+    process = Process(python("import time; print('up'); time.sleep(600)"), grace_s=0.2)
+    await process.start()
+    assert process.group is not None
+    nanny = parent_of(process.group)
+    assert {os.getsid(pid) for pid in (process.group, nanny)} == {os.getsid(0)}
+    assert os.getpgid(process.group) == process.group
+    assert os.getpgid(nanny) == nanny
+    await process.stop()
+
+
 async def test_the_group_ends_with_its_nanny() -> None:
     process = Process(python(FORKS), grace_s=0.2)
     family = await started_family(process)
