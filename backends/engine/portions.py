@@ -25,7 +25,8 @@ NUM_PIECES = 4
 """Of a step, while somebody types."""
 
 TYPED_STEPS = 2
-"""While others have prompts as well, completions' may take so many whole steps before one of theirs has a piece."""
+"""While others have prompts as well, completions' may take so many whole steps before one of theirs has a piece; and
+short ones before the oldest of them has one."""
 
 _by_age = attrgetter("number")
 _by_need = attrgetter("intent", "num_pending")
@@ -70,7 +71,9 @@ class Portions:
         self._num_plans = 0
         self._typing_until = 0  # in plans
         self._room = self._step_tokens  # for prompts, before the next decode
+        self._patience = TYPED_STEPS * self._step_tokens
         self._num_typed = 0  # tokens of completions' prompts since those of others had a piece
+        self._num_past_oldest = 0  # the same since the oldest of them advanced
 
     def plan(self, running: SequenceOf[Sequence]) -> Plan:
         """running: by rank."""
@@ -91,30 +94,40 @@ class Portions:
         if decodes and (not prompts or is_used_up):
             return Plan([], decodes)
         chunks = self._next_chunks(prompts)
-        self._room -= sum(self._traits.padding.padded(chunk.num_tokens) for chunk in chunks)
+        self._room -= self._size(chunks)
         return Plan(chunks, [], postpones_decodes=bool(decodes))
 
     def _next_chunks(self, prompts: list[Sequence]) -> list[Chunk]:
         """Completions first; but where they took whole steps, the others have the first piece of the next."""
         typed = [sequence for sequence in prompts if sequence.intent is Intent.COMPLETION]
         others = prompts[len(typed) :]  # by rank
-        if typed and not (others and self._num_typed >= TYPED_STEPS * self._step_tokens):
+        if typed and not (others and self._num_typed >= self._patience):
             chunks = self._type(typed)
-            self._num_typed += sum(self._traits.padding.padded(chunk.num_tokens) for chunk in chunks)
+            self._num_typed += self._size(chunks)
             return chunks
         self._num_typed = 0
         return self._share(others, min(max(self._step_tokens // NUM_PIECES, self._least), self._room))
 
     def _type(self, typed: list[Sequence]) -> list[Chunk]:
-        """The shortest first, and none is begun while one before it isn't done: to finish together is late for all."""
+        """The shortest first, and none is begun while one before it isn't done: to finish together is late for all. The
+        oldest waits for no more than a few steps."""
+        first = oldest(typed)
+        is_due = self._num_past_oldest >= self._patience
         chunks: list[Chunk] = []
         room = self._room
-        for sequence in sorted(typed, key=_by_need):
+        for sequence in sorted(typed, key=lambda each: (not (is_due and each is first), _by_need(each))):
             chunk, room = self._fill([sequence], room)
             chunks += chunk
             if not chunk or not chunk[0].is_last:
                 break
-        return chunks or self._share(typed, self._room)  # one that is evaluated whole, or not at all
+        chunks = chunks or self._share(typed, self._room)  # one that is evaluated whole, or not at all
+        has_advanced = any(chunk.sequence is first for chunk in chunks)
+        self._num_past_oldest = 0 if has_advanced else self._num_past_oldest + self._size(chunks)
+        return chunks
+
+    def _size(self, chunks: Iterable[Chunk]) -> int:
+        """In tokens, padding included."""
+        return sum(self._traits.padding.padded(chunk.num_tokens) for chunk in chunks)
 
     def _share(self, prompts: list[Sequence], budget: int) -> list[Chunk]:
         """Half is kept for the oldest; the others go by class and by what is left of them, so that a short one doesn't
