@@ -90,7 +90,7 @@ class UpstreamReader:
         if chunk.get("object") == "error":
             raise interruption(chunk)
         try:
-            return list(self._events(chunk, at))
+            return self._events(chunk, at)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WorkerLost(f"the model's server sends a malformed answer: {error!r}") from None
 
@@ -108,19 +108,21 @@ class UpstreamReader:
         """Seconds since the first token."""
         return now - self._first_at if self._num_tokens or self._first_at > self._sent_at else 0.0
 
-    def _events(self, chunk: Mapping[str, Any], at: float) -> Iterator[Event]:
+    def _events(self, chunk: Mapping[str, Any], at: float) -> list[Event]:
+        events: list[Event] = []
         self._usage = chunk.get("usage") or self._usage
         for wire in chunk.get("choices") or ():
             if not self.has_begun:
                 self.has_begun = True
-                yield from self._begin(wire, chunk)
+                events += self._begin(wire, chunk)
             self._note_tokens(wire, at)
             if not self._reading.drops_text:
-                yield from self._content(wire.get("delta") or wire.get("message") or wire)
+                events += self._content(wire.get("delta") or wire.get("message") or wire)
             if wire.get("finish_reason"):
                 self._note_end(wire)
                 if self._logprobs and not self._reading.drops_text:
-                    yield self._text("")
+                    events.append(self._text(""))
+        return events
 
     def _begin(self, wire: Mapping[str, Any], chunk: Mapping[str, Any]) -> Iterator[Event]:
         reading = self._reading
@@ -146,18 +148,19 @@ class UpstreamReader:
             self._first_at = at
         self._last_at = at
 
-    def _content(self, delta: Mapping[str, Any]) -> Iterator[Event]:
-        index = self._reading.index
+    def _content(self, delta: Mapping[str, Any]) -> list[Event]:
+        events: list[Event] = []
         if thought := delta.get("reasoning") or delta.get("reasoning_content"):
             ids, self._ids, self._logprobs = self._ids, (), ()
             self._num_thought += len(ids)
-            yield Reasoning(index, thought, ids)
+            events.append(Reasoning(self._reading.index, thought, ids))
         if text := delta.get("content") or delta.get("text"):
             self._num_pieces += 1
-            yield self._text(text)
+            events.append(self._text(text))
         for place, call in enumerate(delta.get("tool_calls") or ()):
             self._ids, self._logprobs = (), ()
-            yield from self._call(call, call.get("index", place))
+            events += self._call(call, call.get("index", place))
+        return events
 
     def _text(self, text: str) -> Text:
         event = Text(self._reading.index, text, self._ids, self._logprobs)

@@ -22,8 +22,8 @@ class Channel(Protocol):
         """Raises TooLarge, TooSlow or FieldTooLarge."""
         ...
 
-    async def begin(self, headers: Mapping[str, str]) -> AbstractStreamWriter:
-        """Before the first frame of a stream."""
+    async def begin(self, headers: Mapping[str, str], frame: bytes) -> AbstractStreamWriter:
+        """With the first frame of a stream; empty: there is none yet."""
         ...
 
     def cut(self, frame: bytes) -> bytes:
@@ -35,8 +35,14 @@ class Channel(Protocol):
         ...
 
 
+class _Streamed(web.StreamResponse):
+    """Its headers go out with what is written first."""
+
+    _send_headers_immediately = False
+
+
 class Http:
-    """A Channel. A frame is a chunk; aiohttp writes every chunk by itself, so here they are cut by us."""
+    """A Channel. A frame is a chunk; aiohttp writes every chunk by itself, so all but the first are cut by us."""
 
     _response: web.StreamResponse  # once it has begun
 
@@ -47,11 +53,15 @@ class Http:
     async def body(self, limits: Limits) -> bytes:
         return await read_body(self.request.content, limits)
 
-    async def begin(self, headers: Mapping[str, str]) -> AbstractStreamWriter:
-        self._response = web.StreamResponse(headers=headers)
+    async def begin(self, headers: Mapping[str, str], frame: bytes) -> AbstractStreamWriter:
+        self._response = _Streamed(headers=headers)
         writer = await self._response.prepare(self.request)
         if writer is None:
             raise RuntimeError("the answer has begun already")
+        if frame:
+            await writer.write(frame)
+        else:
+            writer.send_headers()
         return writer
 
     def cut(self, frame: bytes) -> bytes:
@@ -77,8 +87,10 @@ class Message:
         check_depth(self._body, limits.max_json_depth)
         return self._body
 
-    async def begin(self, _headers: Mapping[str, str]) -> AbstractStreamWriter:
+    async def begin(self, _headers: Mapping[str, str], frame: bytes) -> AbstractStreamWriter:
         """They went out when the socket was opened."""
+        if frame:
+            await self._socket.send_str(frame.decode())
         return await self._socket.prepare(self.request)
 
     def cut(self, frame: bytes) -> bytes:

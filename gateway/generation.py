@@ -115,7 +115,7 @@ class Generation:
         self._error: Exception | None = None
         self._is_over = False
         self._has_prompt = False  # evaluated: something was generated
-        self._news = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []  # readers, for news
         self._task = asyncio.create_task(self._pump(events), name=f"generation {request.id}")
 
     async def _pump(self, events: EventStream) -> None:
@@ -140,6 +140,8 @@ class Generation:
 
     def _drop_slow_readers(self) -> None:
         """Each learns of it as soon as it looks. What nobody will read isn't kept."""
+        if len(self._events) <= MAX_BEHIND and self.readers:
+            return
         for reader in self.readers.copy():
             if len(self._events) - reader.place > MAX_BEHIND:
                 reader.is_dropped = True
@@ -167,32 +169,40 @@ class Generation:
                 assert_never(self._when_left)
 
     def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _news(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     async def read(self, reader: Reader) -> EventStream:
         """Closing it leaves. Raises what the backend raised, behind what came before, and TooSlow when it was
         dropped."""
         self.readers.append(reader)
         self._share_costs()
-        unfinished = Unfinished(self.request.num_choices)
+        unfinished = Unfinished(self.request.num_choices) if reader.buffer else None  # nothing else is superseded
         try:
             while True:
                 if reader.is_dropped:
                     raise TooSlow(f"the answer is more than {MAX_BEHIND} tokens ahead of its reader")
                 elif reader.place < len(self._events):
                     batch = self._read(reader)
-                    unfinished.note(batch)
+                    if unfinished:
+                        unfinished.note(batch)
                     yield batch
                 elif self._error is not None:
                     raise self._error
-                elif reader.superseded_by and not self._is_over:
+                elif unfinished and reader.superseded_by and not self._is_over:
                     yield unfinished.end()
                     return
                 elif self._is_over:
                     return
                 else:
-                    await self._news.wait()
+                    await self._news()
         finally:
             await self._leave(reader)
 

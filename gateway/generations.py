@@ -166,6 +166,8 @@ def _is_determined(request: GenerateRequest) -> bool:
 
 def _are_alike(one: GenerateRequest, other: GenerateRequest) -> bool:
     """Whoever asks, and under whichever name, but not by whichever key: a server may know it."""
+    if one.prompts != other.prompts or one.sampling != other.sampling:  # mostly, and soon known
+        return False
     return replace(one, id="", client="", paid_by=[], ignored=[]) == replace(
         other, id="", client="", paid_by=[], ignored=[]
     )

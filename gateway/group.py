@@ -1,7 +1,7 @@
 """Models that share a device: at most one of them is loaded, and one task owns all their lives.
 
-A model with a device to itself is a group of one. The task alone lets requests in, loads and unloads; whose turn it is
-`turns.py` decides.
+A model with a device to itself is a group of one. The task alone loads and unloads, and lets in who waits; whose turn
+it is `turns.py` decides. Where nobody waits, and the model is there, a request needs no decision.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from backends.base import BackendState
 from backends.errors import BackendFailed, NotReady
 from gateway.resident import Resident
 from gateway.turns import Drain, Serve, Swap, next_turn
@@ -44,6 +45,7 @@ class Group:
     def add(self, resident: Resident, *, loads: bool = False) -> None:
         """loads: at once, if the device is free; else when somebody asks for it."""
         resident.changed = self._changed.set
+        resident.is_open = lambda: self._is_open_to(resident)
         self.members.append(resident)
         if loads and self._next is None:
             self._next = resident
@@ -68,6 +70,10 @@ class Group:
         self._changed.set()
         await retirement.done.wait()
         return retirement.was_wanted
+
+    def _is_open_to(self, resident: Resident) -> bool:
+        is_there = resident is self.loaded and resident.backend.state is not BackendState.FAILED
+        return is_there and not (self._retiring or any(member.tickets for member in self.members))
 
     # the task
 
@@ -124,7 +130,7 @@ class Group:
             self.loaded, retirement.was_wanted = None, True
         await resident.backend.stop()  # who hasn't ended in time gets an error
         self.members.remove(resident)
-        resident.changed = lambda: None
+        resident.changed, resident.is_open = lambda: None, lambda: False
         del self._retiring[resident]
         retirement.done.set()
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -18,7 +18,7 @@ from aiohttp import web
 
 from adapters.base import Call, Dialect, Exchange, Reply
 from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
-from backends.events import Completion, Event, EventStream
+from backends.events import Completion, EventStream
 from backends.request import Intent
 from gateway.allowance import bound_length, quota_of
 from gateway.bounds import check_images, check_request
@@ -262,20 +262,15 @@ class Handler:
         events: EventStream,
         line: RequestLine,
     ) -> web.StreamResponse:
-        """The headers go out before the first token, and when it is long in coming, before it is sure that there will
-        be one: some clients wait 20 s for them and no longer."""
-        first = asyncio.ensure_future(anext(events))
-        try:
-            await asyncio.wait([first], timeout=self._limits.headers_s)
-            if first.done():
-                first.result()  # an error before this is a plain answer with a status of its own
+        def headers() -> Mapping[str, str]:
             call.ignored += exchange.request.ignored
-            headers = {**common_headers(dialect, call), **exchange.headers, **told(line),
-                       "Content-Type": exchange.content_type}  # fmt: skip
-            rest = _after(first, events)
-            return await stream(channel, headers, exchange, rest, line, unread_s=self._limits.unread_s)
-        finally:
-            await _cancelled(first)
+            told_once = {**common_headers(dialect, call), **exchange.headers, **told(line)}
+            return {**told_once, "Content-Type": exchange.content_type}
+
+        limits = self._limits
+        return await stream(
+            channel, headers, exchange, events, line, headers_s=limits.headers_s, unread_s=limits.unread_s
+        )
 
     async def _events(self, exchange: Exchange, call: Call, ticket: Ticket, line: RequestLine) -> EventStream:
         """All of an answer's, once its model is loaded. Noted for the log, in the queue and on the client's account.
@@ -294,21 +289,6 @@ class Handler:
                         traffic.queue.observe(ticket, event)
                         traffic.allowances.observe(asked.client, event)
                     yield batch
-
-
-async def _after(first: asyncio.Future[Sequence[Event]], events: EventStream) -> EventStream:
-    yield await first
-    async for batch in events:
-        yield batch
-
-
-async def _cancelled(task: asyncio.Future[Sequence[Event]]) -> None:
-    """Ended, whatever came of it; before that, what it reads from can't be closed."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
 
 
 def _tapped(call: Call, events: EventStream) -> EventStream:

@@ -31,6 +31,7 @@ class Ticket:
 class Resident:
     """unload_after_s: idle seconds after which it is unloaded; None: never. is_pinned: no client unloads it either.
     asked_s: the same as a client asked for it, in force until it is unloaded. changed: tells its group to look again.
+    is_open: may a request have it at once? Its group knows.
     """
 
     name: str
@@ -43,10 +44,18 @@ class Resident:
     asked_s: float | None = None
     tickets: list[Ticket] = field(default_factory=list)
     changed: Callable[[], None] = lambda: None
+    is_open: Callable[[], bool] = lambda: False
 
     @contextlib.asynccontextmanager
     async def acquire(self, timeout_s: float) -> AsyncIterator[Backend]:
         """Holds the model for one request. Raises NotReady when it takes too long, BackendFailed when it can't be."""
+        if self.is_open():
+            let_go = self.use()
+            try:
+                yield self.backend
+            finally:
+                let_go()
+            return
         ticket = Ticket(time.monotonic())
         self.tickets.append(ticket)
         self.changed()
@@ -74,7 +83,8 @@ class Resident:
     def _let_go(self) -> None:
         self.num_running -= 1
         self.idle_since = time.monotonic()
-        self.changed()
+        if not self.num_running:
+            self.changed()
 
     def let_in(self) -> None:
         """Everyone who waits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import structlog
 from aiohttp import web
@@ -24,16 +24,20 @@ _LOOKS_PER_DEADLINE = 4
 
 async def stream(
     channel: Channel,
-    headers: Mapping[str, str],
+    headers: Callable[[], Mapping[str, str]],
     exchange: Exchange,
     events: EventStream,
     line: RequestLine,
     *,
+    headers_s: float,
     unread_s: float,
 ) -> web.StreamResponse:
-    """Sends everything, the headers first. An error is told in the stream, and nothing follows it. unread_s: who reads
-    nothing for so long is dropped."""
-    writer = _Writer(channel, await channel.begin(headers), line, unread_s)
+    """Sends everything. headers: asked for when they go out, which is with the first events; when these are long in
+    coming, after headers_s, before it is sure that there will be any: some clients wait 20 s for them and no longer.
+
+    An error before that is raised: it is a plain answer with a status of its own. One behind it is told in the stream,
+    and nothing follows it. unread_s: who reads nothing for so long is dropped."""
+    writer = _Writer(channel, headers, line, headers_s, unread_s)
     async with writer.watched(exchange.keep_alive):
         await _send_answer(writer, exchange, events, line)
     return await channel.end()
@@ -46,13 +50,15 @@ async def _send_answer(writer: _Writer, exchange: Exchange, events: EventStream,
         await writer.send(exchange.tail())
     except (ConnectionError, asyncio.CancelledError):
         raise
-    except DragomanError as error:
-        line.error = without_content(error)
-        await writer.send(exchange.failure(error))
-    except Exception:
+    except Exception as error:
+        if not writer.has_begun:
+            raise
+        if isinstance(error, DragomanError):
+            line.error = without_content(error)
+            return await writer.send(exchange.failure(error))
         log.exception("bug", id=line.id, route=line.route)
         line.error = "the gateway failed: see its log"
-        await writer.send(exchange.failure(DragomanError(line.error)))
+        return await writer.send(exchange.failure(DragomanError(line.error)))
 
 
 class _Writer:
@@ -61,20 +67,36 @@ class _Writer:
     All frames that are there go in one write: a system call costs more than all the rest of it.
     """
 
-    def __init__(self, channel: Channel, body: AbstractStreamWriter, line: RequestLine, unread_s: float) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        headers: Callable[[], Mapping[str, str]],
+        line: RequestLine,
+        headers_s: float,
+        unread_s: float,
+    ) -> None:
+        self._channel = channel
         self._request = channel.request
-        self._cut = channel.cut
-        self._body = body
+        self._headers = headers
         self._line = line
         self._unread_s = unread_s
         self._clock = asyncio.get_running_loop().time
+        self._begin_by = self._clock() + headers_s
+        self._beginning = asyncio.Lock()
+        self._body: AbstractStreamWriter | None = None  # once it has begun
         self._last_sent = self._clock()
         self._writing_since: float | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        return self._body is not None or self._beginning.locked()
+
     async def send(self, frames: Iterable[bytes]) -> None:
-        """Raises ConnectionResetError when the client has left."""
-        data = b"".join(map(self._cut, frames))
-        if not data:
+        """Begins, if need be. Raises ConnectionResetError when the client has left."""
+        if self._body is None:
+            frames = await self._begin(frames)
+        data = b"".join(map(self._channel.cut, frames))
+        if not data or self._body is None:
             return
         transport = self._request.transport
         if transport is None or transport.is_closing():
@@ -85,6 +107,16 @@ class _Writer:
         self._last_sent = self._clock()
         self._line.unread_s += self._last_sent - began
         self._writing_since = None
+
+    async def _begin(self, frames: Iterable[bytes]) -> Iterable[bytes]:
+        """With the first of the frames, unless somebody else has begun meanwhile. Returns those that are left."""
+        async with self._beginning:
+            if self._body is not None:
+                return frames
+            first, *rest = [frame for frame in frames if frame] or [b""]
+            self._body = await self._channel.begin(self._headers(), first)
+            self._last_sent = self._clock()
+            return rest
 
     @contextlib.asynccontextmanager
     async def watched(self, keep_alive: KeepAlive | None) -> AsyncIterator[None]:
@@ -100,14 +132,20 @@ class _Writer:
     async def _watch(self, keep_alive: KeepAlive | None) -> None:
         look_s = self._unread_s / _LOOKS_PER_DEADLINE
         while True:
-            silent_s = self._clock() - self._last_sent
-            if self._writing_since is not None:
-                if self._clock() - self._writing_since >= self._unread_s:
+            now = self._clock()
+            left_s = look_s if keep_alive is None else min(look_s, keep_alive.after_s)
+            if self._body is None:
+                left_s = min(left_s, self._begin_by - now)
+                if left_s <= 0:
+                    await self.send(())
+            elif self._writing_since is not None:
+                if now - self._writing_since >= self._unread_s:
                     self._drop()
-            elif keep_alive is not None and silent_s >= keep_alive.after_s:
-                await self.send((keep_alive.frame(),))
-                silent_s = 0.0
-            await asyncio.sleep(look_s if keep_alive is None else min(look_s, max(keep_alive.after_s - silent_s, 0.01)))
+            elif keep_alive is not None:
+                left_s = min(left_s, keep_alive.after_s - (now - self._last_sent))
+                if left_s <= 0:
+                    await self.send((keep_alive.frame(),))
+            await asyncio.sleep(max(left_s, 0.01))
 
     def _drop(self) -> None:
         """What is still unsent is of no use: the connection is closed without waiting for it."""
