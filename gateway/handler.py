@@ -1,4 +1,4 @@
-"""The only request handler: find the verb → let the adapter parse → generate → let the adapter render.
+"""The only request handler: find the verb → let the adapter parse → answer.
 
 Owns the order of things and nothing else: how to fail is the dialect's affair, what a verb means the adapter's, when
 a token comes the backend's.
@@ -11,16 +11,15 @@ import contextlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 import structlog
 from aiohttp import web
 
-from adapters.base import Call, Dialect, Exchange, Reply
+from adapters.base import Call, Dialect, Reply
 from backends.errors import DragomanError, ForeignPage, MissingKey, WrongKey
-from backends.events import Completion, EventStream
 from backends.request import Intent
 from gateway.allowance import bound_length, quota_of
+from gateway.answer import Answer
 from gateway.bounds import check_images, check_request
 from gateway.channel import Channel, Http, Message
 from gateway.client import Client, identify
@@ -32,12 +31,10 @@ from gateway.keys import KeyRing, presented_keys
 from gateway.log import RequestLine, without_content
 from gateway.models import ModelRegistry
 from gateway.origins import OriginPolicy
-from gateway.queue import Ticket
 from gateway.responses import common_headers, refuse, respond, told
 from gateway.routes import Route
 from gateway.routing import Match, RouteTable, Unknown, WrongMethod
 from gateway.seen import Clients, mapping
-from gateway.stream import stream
 from gateway.traffic import Traffic
 
 log = structlog.get_logger()
@@ -186,7 +183,8 @@ class Handler:
             check_request(outcome.request, self._limits, call.body)
             bound_length(outcome.request, self._quota_of(client))
             with self._traffic.asking(outcome.request, client, overruled, line):
-                return await self._generate(outcome, dialect, channel, call, line)
+                answer = Answer(self._models, self._traffic, self._limits, dialect, channel, call, outcome, line)
+                return await answer.send()
         except DragomanError as error:
             line.error = error.message if self._log_prompts else without_content(error)
             return refuse(error, dialect, call)
@@ -232,64 +230,3 @@ class Handler:
 
     def _quota_of(self, client: Client) -> Quota:
         return quota_of(client, self._limits.client, self._key_options)
-
-    async def _generate(
-        self, exchange: Exchange, dialect: Dialect, channel: Channel, call: Call, line: RequestLine
-    ) -> web.StreamResponse:
-        line.model, line.streamed = exchange.served.name, exchange.streams
-        line.parsed()
-        queue = self._traffic.queue
-        with queue.ticket(exchange.request, exchange.served.name, line.route) as ticket:
-            try:
-                async with contextlib.aclosing(self._events(exchange, call, ticket, line)) as events:
-                    if exchange.streams:
-                        return await self._stream(exchange, dialect, channel, call, events, line)
-                    completion = Completion(exchange.request.n)
-                    async for batch in events:
-                        for event in batch:
-                            completion.add(event)
-                    call.ignored += exchange.request.ignored
-                    return respond(exchange.reply(completion), dialect, call)
-            finally:
-                line.others_share = queue.others_share(ticket)
-
-    async def _stream(
-        self,
-        exchange: Exchange,
-        dialect: Dialect,
-        channel: Channel,
-        call: Call,
-        events: EventStream,
-        line: RequestLine,
-    ) -> web.StreamResponse:
-        def headers() -> Mapping[str, str]:
-            call.ignored += exchange.request.ignored
-            told_once = {**common_headers(dialect, call), **exchange.headers, **told(line)}
-            return {**told_once, "Content-Type": exchange.content_type}
-
-        limits = self._limits
-        return await stream(
-            channel, headers, exchange, events, line, headers_s=limits.headers_s, unread_s=limits.unread_s
-        )
-
-    async def _events(self, exchange: Exchange, call: Call, ticket: Ticket, line: RequestLine) -> EventStream:
-        """All of an answer's, once its model is loaded. Noted for the log, in the queue and on the client's account.
-        Closing leaves the generation: it ends, unless others read it."""
-        asked, served, traffic = exchange.request, exchange.served, self._traffic
-        ready_in_s = self._models.ready_in_s(served)
-        line.standing = traffic.queue.standing(ticket, lambda: len(served.backend.slots), ready_in_s)
-        async with call.models.acquire(served) as backend:
-            line.loaded()
-            when_left, use = self._models.when_left(served), partial(self._models.use, served)
-            generation = traffic.generations.read(backend, asked, when_left, use, line)
-            async with contextlib.aclosing(_tapped(call, generation)) as events:
-                async for batch in events:
-                    for event in batch:
-                        line.observe(event)
-                        traffic.queue.observe(ticket, event)
-                        traffic.allowances.observe(asked.client, event)
-                    yield batch
-
-
-def _tapped(call: Call, events: EventStream) -> EventStream:
-    return call.tap(events) if call.tap else events
