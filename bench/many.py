@@ -228,10 +228,10 @@ async def typing(device: Device, *, is_fair: bool, num_agent: int) -> tuple[floa
     async with town(device, is_fair=is_fair) as place:
         agents = [keep_asking(place, "agent", Counter(), i) for i in range(num_agent)]
         async with living(*agents):
-            await asyncio.sleep(device.window_s / 5)
+            await asyncio.sleep(device.window_s / 3)  # until the first prompts of an agent are evaluated
             before, began = place.runner.num_tokens, time.perf_counter()
             async with living(*map(Editor.type, editors, [place] * NUM_EDITORS, chances)):
-                await asyncio.sleep(device.window_s)
+                await asyncio.sleep(2 * device.window_s)
                 rate = (place.runner.num_tokens - before) / (time.perf_counter() - began)
     firsts = [second for editor in editors for second in editor.first_s]
     print(f"    {len(firsts)} of {sum(editor.num_keystrokes for editor in editors)} keystrokes were answered")

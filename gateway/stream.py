@@ -114,8 +114,9 @@ class _Writer:
             if self._body is not None:
                 return frames
             first, *rest = [frame for frame in frames if frame] or [b""]
+            self._writing_since = self._clock()
             self._body = await self._channel.begin(self._headers(), first)
-            self._last_sent = self._clock()
+            self._last_sent, self._writing_since = self._clock(), None
             return rest
 
     @contextlib.asynccontextmanager
@@ -134,13 +135,13 @@ class _Writer:
         while True:
             now = self._clock()
             left_s = look_s if keep_alive is None else min(look_s, keep_alive.after_s)
-            if self._body is None:
+            if self._writing_since is not None:
+                if now - self._writing_since >= self._unread_s:
+                    self._drop()
+            elif self._body is None:
                 left_s = min(left_s, self._begin_by - now)
                 if left_s <= 0:
                     await self.send(())
-            elif self._writing_since is not None:
-                if now - self._writing_since >= self._unread_s:
-                    self._drop()
             elif keep_alive is not None:
                 left_s = min(left_s, keep_alive.after_s - (now - self._last_sent))
                 if left_s <= 0:

@@ -19,12 +19,19 @@ from tests.fakes import ScriptedBackend
 from tests.gateway.conftest import Connect, LogLines
 from tests.gateway.test_handler import until
 
+LARGE = 2**24
+"""Characters: more than the sockets hold."""
+
 
 class Endless(ScriptedBackend):
-    """Writes for ever, as fast as it is read."""
+    """Writes for ever, as fast as it is read. begins_with: characters, in its first batch."""
+
+    begins_with = 0
 
     async def generate(self, request: GenerateRequest) -> EventStream:
         events: list[Event] = [Started(0, 1)]
+        if self.begins_with:
+            events.append(Text(0, "x" * self.begins_with, (1,)))
         try:
             while True:
                 yield events
@@ -34,13 +41,15 @@ class Endless(ScriptedBackend):
             self.num_closed += 1
 
 
-async def test_who_does_not_read_is_dropped(connect: Connect, log_lines: LogLines) -> None:
+@pytest.mark.parametrize("begins_with", [0, LARGE], ids=["small", "large"])
+async def test_who_does_not_read_is_dropped(connect: Connect, log_lines: LogLines, begins_with: int) -> None:
     backend = Endless()
+    backend.begins_with = begins_with
     client = await connect(backend, limits=Limits(unread_s=0.2))
-    body = orjson.dumps({"messages": [{"role": "user", "content": "hi"}], "stream": True})
+    body = orjson.dumps({"prompt": "hi", "stream": True})
     with socket.create_connection((client.host, client.port or 0)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         sock.sendall(head.encode() + body)
         await until(lambda: backend.num_closed == 1, attempts=3000)
     await until(lambda: any(line.get("status") == 499 for line in log_lines))
