@@ -29,7 +29,8 @@ TYPED_STEPS = 2
 short ones before the oldest of them has one."""
 
 _by_age = attrgetter("number")
-_by_need = attrgetter("intent", "num_pending")
+by_need = attrgetter("intent", "num_pending")
+"""In what order prompts are evaluated, the oldest apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Portions:
     def plan(self, running: SequenceOf[Sequence]) -> Plan:
         """running: by rank."""
         self._num_plans += 1
-        prompts = [sequence for sequence in running if sequence.is_prefilling]
+        prompts = [sequence for sequence in running if sequence.is_prefilling and sequence.prefix_from is None]
         decodes = [sequence for sequence in running if not sequence.is_prefilling]
         if running and running[0].intent is Intent.COMPLETION:
             self._typing_until = self._num_plans + TYPING_PLANS
@@ -115,7 +116,7 @@ class Portions:
         is_due = self._num_past_oldest >= self._patience
         chunks: list[Chunk] = []
         room = self._room
-        for sequence in sorted(typed, key=lambda each: (not (is_due and each is first), _by_need(each))):
+        for sequence in sorted(typed, key=lambda each: (not (is_due and each is first), by_need(each))):
             chunk, room = self._fill([sequence], room)
             chunks += chunk
             if not chunk or not chunk[0].is_last:
@@ -137,7 +138,7 @@ class Portions:
         padded = self._traits.padding.padded
         budget = max(budget, self._least)
         first = oldest(prompts)
-        others = sorted((sequence for sequence in prompts if sequence is not first), key=_by_need)
+        others = sorted((sequence for sequence in prompts if sequence is not first), key=by_need)
         kept = min(padded(first.num_pending), max(budget // 2, self._least))
         chunks, room = self._fill(others, budget - kept)
         room += kept

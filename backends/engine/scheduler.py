@@ -14,7 +14,7 @@ from collections import Counter
 from operator import attrgetter
 
 from backends.engine.blocks import BlockLeak, BlockManager, OutOfBlocks
-from backends.engine.portions import Chunk, Plan, Portions, oldest
+from backends.engine.portions import Chunk, Plan, Portions, by_need, oldest
 from backends.engine.runner import Traits
 from backends.engine.sequence import Sequence, SequenceState
 from backends.fair_queue import FairQueue
@@ -98,6 +98,7 @@ class Scheduler:
         self._call_followers()
         self._make_room()
         self._admit()
+        self._take_prefixes()
         return self._portions.plan(self.running)
 
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
@@ -120,6 +121,16 @@ class Scheduler:
             raise BlockLeak(f"{self.blocks.num_owned - len(owned)} blocks are owned by no sequence")
 
     # blocks
+
+    def _take_prefixes(self) -> None:
+        """Those whose prefix has been evaluated by somebody else, or won't be, open their blocks once more."""
+        for sequence in [each for each in self.running if each.prefix_from is not None and not _is_coming(each)]:
+            self._release(sequence)
+            sequence.num_cached = None
+            try:
+                self._open(sequence)
+            except OutOfBlocks:
+                self._pause(sequence)
 
     def _make_room(self) -> None:
         """A block for the newest token of every sequence that decodes, if need be from those who give way first."""
@@ -250,10 +261,24 @@ class Scheduler:
         blocks, num_shared = self.blocks.open(sequence.block_hashes(num_shareable), num_blocks)
         sequence.add_blocks(blocks)
         sequence.num_computed = num_shared * self.block_size
+        sequence.prefix_from = None
+        if may_share:
+            self._await_prefix(sequence, num_shared, num_shareable)
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
             if sequence.wants_hidden_states:  # many came at once: the device's tokens go by the order of their places
                 self._count(sequence)
+
+    def _await_prefix(self, sequence: Sequence, num_shared: int, num_shareable: int) -> None:
+        """Of prompts that begin alike and come together, one evaluates what they share: the oldest of those that are
+        evaluated first anyway. (As SGLang does, which holds such requests back in its queue.) In blocks."""
+        for other in self.running:
+            is_ahead = other.number < sequence.number and by_need(other) <= by_need(sequence)
+            if is_ahead and other.is_prefilling and other.uses_cache and other.prefix_from is None:
+                num_common = sequence.num_common_blocks(other, num_shared, num_shareable)
+                if num_common > num_shared:
+                    num_shared = num_common
+                    sequence.prefix_from, sequence.num_awaited = other, num_common * self.block_size
 
     def _enter(self, sequence: Sequence) -> None:
         self._queue.take(sequence)
@@ -263,3 +288,11 @@ class Scheduler:
         sequence.slot = self.slots.index(None)
         self.slots[sequence.slot] = sequence
         sequence.state = SequenceState.RUNNING
+
+
+def _is_coming(sequence: Sequence) -> bool:
+    """Is the prefix that it waits for still being evaluated?"""
+    other = sequence.prefix_from
+    if other is None or other.state is not SequenceState.RUNNING:
+        return False
+    return other.is_prefilling and other.num_computed < sequence.num_awaited

@@ -33,8 +33,8 @@ class Sequence:
     of the same prompt that evaluates it; this one then takes its blocks. is_prefilling: its next tokens go through a
     prefill: the prompt, or after a preemption everything. num_computed: tokens whose keys and values are in the blocks.
     num_cached: how many of these came from the prefix cache when the sequence first ran. block_table: its blocks, in
-    order. A sequence that waits and has blocks is paused. keeps_place_until: tokens that it generates before it gives
-    its place up.
+    order. A sequence that waits and has blocks is paused. prefix_from: who is evaluating more of the same prefix;
+    num_awaited: tokens of it. keeps_place_until: tokens that it generates before it gives its place up.
 
     Plain fields rather than properties: all of this is looked at for every sequence in every step.
     """
@@ -60,6 +60,8 @@ class Sequence:
     num_tokens: int = field(init=False)
     num_computed: int = 0
     num_cached: int | None = None
+    prefix_from: Sequence | None = None
+    num_awaited: int = 0
     block_table: Ints = field(init=False)
     capacity: int = 0  # tokens that the blocks have room for
     _table: Ints = field(init=False)
@@ -110,6 +112,12 @@ class Sequence:
             previous = self._hashes[-1] if self._hashes else self.cache_root
             self._hashes.append(chain(previous, self.tokens(start, start + size)))
         return self._hashes[:num_blocks]
+
+    def num_common_blocks(self, other: Sequence, start: int, stop: int) -> int:
+        """How many blocks of its first `stop` begin both, if the first `start` do."""
+        stop = min(stop, other.num_tokens // other.block_size)
+        ours, theirs = self.block_hashes(stop), other.block_hashes(stop)
+        return next((i for i in range(start, stop) if ours[i] != theirs[i]), max(start, stop))
 
     def append(self, token_id: int) -> None:
         self.generated.append(token_id)

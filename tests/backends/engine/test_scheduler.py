@@ -452,6 +452,45 @@ def test_a_completion_that_must_be_evaluated_whole_is() -> None:
     assert [(chunk.sequence, chunk.num_tokens) for chunk in step(scheduler).chunks] == [(typed, 100)]
 
 
+def continued(num_own: int, first: int, **options: Any) -> Sequence:
+    """Begins as all of its kind, with eight blocks."""
+    shared, own = np.arange(8 * BLOCK), np.arange(first, first + num_own)
+    return Sequence(np.concatenate((shared, own)).astype(np.int32), 4, BLOCK, **options)
+
+
+def test_what_prompts_that_come_together_begin_with_is_evaluated_once() -> None:
+    scheduler = make_scheduler(num_blocks=1000, step_tokens=16)
+    sequences = [continued(5, 1000 * i, client=f"{i}") for i in range(1, 5)]
+    for each in sequences:
+        scheduler.add(each)
+    num_tokens = sum(num_tokens_of(step(scheduler)) for _ in range(20))
+    assert all(each.state is SequenceState.FINISHED for each in sequences)
+    assert num_tokens == 8 * BLOCK + 4 * 5 + 4 * 3  # of the last token of an answer nothing is evaluated
+    assert [each.num_cached for each in sequences] == [0, 8 * BLOCK, 8 * BLOCK, 8 * BLOCK]
+
+
+def test_who_waits_for_the_prefix_of_one_that_leaves_goes_on_from_there() -> None:
+    scheduler = make_scheduler(num_blocks=1000, step_tokens=16)
+    leaving, staying = continued(5, 1000), continued(5, 2000)
+    scheduler.add(leaving)
+    scheduler.add(staying)
+    step(scheduler)
+    assert staying.num_computed == 0
+    scheduler.remove(leaving)
+    step(scheduler)
+    assert staying.num_cached == 16  # a step's
+    finish(scheduler)
+    assert staying.state is SequenceState.FINISHED
+
+
+def test_a_completion_waits_for_nobody_else_s_prompt() -> None:
+    scheduler = make_scheduler(num_blocks=1000, step_tokens=16)
+    scheduler.add(continued(500, 1000, intent=Intent.AGENT))
+    typed = continued(5, 2000, intent=Intent.COMPLETION)
+    scheduler.add(typed)
+    assert [chunk.sequence for chunk in step(scheduler).chunks] == [typed]
+
+
 def test_prefixes_are_shared_only_under_the_same_salt() -> None:
     scheduler = make_scheduler()
     scheduler.add(sequence(8, max_tokens=1, cache_root=root("mine")))
