@@ -214,6 +214,28 @@ async def living(*lives: Any) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@contextlib.asynccontextmanager
+async def elsewhere(place: Town, *, clients: int, requests: int, ignore_eos: bool = True) -> AsyncIterator[None]:
+    """Clients that keep so many requests in flight, in a process of their own: their work isn't the gateway's."""
+    told = json.dumps([place.url, place.is_fair, clients, requests, ignore_eos])
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.many", "clients", told)
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def be_clients(url: str, is_fair: bool, clients: int, requests: int, ignore_eos: bool) -> None:
+    """Until killed."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        place = Town(session, url, is_fair)
+        asking = [
+            keep_asking(place, f"client {i % clients}", Counter(), i, ignore_eos=ignore_eos) for i in range(requests)
+        ]
+        await asyncio.gather(*asking, asyncio.Event().wait())
+
+
 # measurements
 
 
@@ -225,14 +247,12 @@ async def typing(device: Device, *, is_fair: bool, num_agent: int) -> tuple[floa
     """(p95 of the time to a keystroke's first token in seconds, tokens a second of the device)."""
     editors = [Editor(f"editor_{i}", device.pause_s) for i in range(NUM_EDITORS)]
     chances = [random.Random(i) for i in range(NUM_EDITORS)]
-    async with town(device, is_fair=is_fair) as place:
-        agents = [keep_asking(place, "agent", Counter(), i) for i in range(num_agent)]
-        async with living(*agents):
-            await asyncio.sleep(device.window_s / 3)  # until the first prompts of an agent are evaluated
-            before, began = place.runner.num_tokens, time.perf_counter()
-            async with living(*map(Editor.type, editors, [place] * NUM_EDITORS, chances)):
-                await asyncio.sleep(2 * device.window_s)
-                rate = (place.runner.num_tokens - before) / (time.perf_counter() - began)
+    async with town(device, is_fair=is_fair) as place, elsewhere(place, clients=1, requests=num_agent):
+        await asyncio.sleep(device.window_s / 3)  # until the first prompts of an agent are evaluated
+        before, began = place.runner.num_tokens, time.perf_counter()
+        async with living(*map(Editor.type, editors, [place] * NUM_EDITORS, chances)):
+            await asyncio.sleep(2 * device.window_s)
+            rate = (place.runner.num_tokens - before) / (time.perf_counter() - began)
     firsts = [second for editor in editors for second in editor.first_s]
     print(f"    {len(firsts)} of {sum(editor.num_keystrokes for editor in editors)} keystrokes were answered")
     return p95(firsts), rate
@@ -282,29 +302,16 @@ async def burst(device: Device, *, is_fair: bool) -> int:
 
 
 async def busy(device: Device, chooser: str) -> float:
-    """The share of the time that the device works, with more to do than fits into its batch. The clients are a process
-    of their own: theirs isn't the gateway's work. chooser: of the tokens, device or host."""
+    """The share of the time that the device works, with more to do than fits into its batch. chooser: of the tokens,
+    device or host."""
     async with town(device, is_fair=True) as place:
         runner = place.runner
         assert isinstance(runner, PacedRunner)
-        clients = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.many", "clients", place.url, chooser
-        )
-        await asyncio.sleep(device.window_s / 2)
-        before, began = runner.busy_s, time.perf_counter()
-        await asyncio.sleep(device.window_s)
-        share = (runner.busy_s - before) / (time.perf_counter() - began)
-        clients.kill()
-        await clients.wait()
-        return share
-
-
-async def be_clients(url: str, *, ignore_eos: bool) -> None:
-    """Until killed."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        place = Town(session, url, is_fair=True)
-        clients = [keep_asking(place, f"client {i % 8}", Counter(), i, ignore_eos=ignore_eos) for i in range(BATCH + 8)]
-        await asyncio.gather(*clients)
+        async with elsewhere(place, clients=8, requests=BATCH + 8, ignore_eos=chooser == "host"):
+            await asyncio.sleep(device.window_s / 2)
+            before, began = runner.busy_s, time.perf_counter()
+            await asyncio.sleep(device.window_s)
+            return (runner.busy_s - before) / (time.perf_counter() - began)
 
 
 async def tell_typing(device: Device) -> None:
@@ -344,8 +351,8 @@ async def main(words: Sequence[str]) -> None:
     configure("warning", "text")
     gc.freeze()  # as gateway.cli does
     match words:
-        case ["clients", url, chooser]:
-            await be_clients(url, ignore_eos=chooser == "host")
+        case ["clients", told]:
+            await be_clients(*json.loads(told))
         case [("paced" | "numpy") as name, *wanted]:
             device = PACED if name == "paced" else NUMPY
             print(f"on {device.name}")
