@@ -127,10 +127,7 @@ class Scheduler:
         for sequence in [each for each in self.running if each.prefix_from is not None and not _is_coming(each)]:
             self._release(sequence)
             sequence.num_cached = None
-            try:
-                self._open(sequence)
-            except OutOfBlocks:
-                self._pause(sequence)
+            self._open(sequence)  # it needs no more blocks than it has just given back
 
     def _make_room(self) -> None:
         """A block for the newest token of every sequence that decodes, if need be from those who give way first."""
@@ -270,8 +267,9 @@ class Scheduler:
                 self._count(sequence)
 
     def _await_prefix(self, sequence: Sequence, num_shared: int, num_shareable: int) -> None:
-        """Of prompts that begin alike and come together, one evaluates what they share: the oldest of those that are
-        evaluated first anyway. (As SGLang does, which holds such requests back in its queue.) In blocks."""
+        """Of prompts that begin alike and come together, one evaluates what they share: it is older and evaluated
+        before the others anyway. num_shared, num_shareable: in blocks. SGLang holds such requests back in its queue
+        (python/sglang/srt/managers/schedule_policy.py)."""
         for other in self.running:
             is_ahead = other.number < sequence.number and by_need(other) <= by_need(sequence)
             if is_ahead and other.is_prefilling and other.uses_cache and other.prefix_from is None:
