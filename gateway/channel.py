@@ -38,7 +38,7 @@ class Channel(Protocol):
 class _Streamed(web.StreamResponse):
     """Its headers go out with what is written first."""
 
-    _send_headers_immediately = False
+    _send_headers_immediately = False  # a name of aiohttp's own: without it they'd go out by themselves, no more
 
 
 class Http:

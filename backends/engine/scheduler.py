@@ -267,9 +267,9 @@ class Scheduler:
                 self._count(sequence)
 
     def _await_prefix(self, sequence: Sequence, num_shared: int, num_shareable: int) -> None:
-        """Of prompts that begin alike and come together, one evaluates what they share: it is older and evaluated
-        before the others anyway. num_shared, num_shareable: in blocks. SGLang holds such requests back in its queue
-        (python/sglang/srt/managers/schedule_policy.py)."""
+        """Of prompts that begin alike and come together, one evaluates what they share: it is older and no longer, and
+        so evaluated before them or beside them. num_shared, num_shareable: in blocks. SGLang holds such requests back
+        in its queue (python/sglang/srt/managers/schedule_policy.py)."""
         for other in self.running:
             is_ahead = other.number < sequence.number and by_need(other) <= by_need(sequence)
             if is_ahead and other.is_prefilling and other.uses_cache and other.prefix_from is None:
