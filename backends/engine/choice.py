@@ -99,19 +99,21 @@ class Choice:
         started = Started(self.index, len(prompt), self.prompt_text, tuple(prompt.tolist()), logprobs)
         return [started, Text(self.index, self.prompt_text)] if self.echoes else [started]
 
-    def take_prompt(self, start: int, logits: Floats, is_last: bool, now: float) -> list[Event]:
-        """After a chunk of the prompt, which began at token `start`; logits, or the hidden states in their place, as
-        the runner gave them."""
-        events: list[Event] = []
+    def read_prompt(self, start: int, logits: Floats) -> None:
+        """What a prefill of a chunk that began at token `start` gave: logits, or the hidden states in their place."""
         if self.pooling is not None:
             self.pooling.add(start, logits)
+        if self.prompt_logprobs is not None and self.sequence.wants_all_logits:
+            self.prompt_logprobs.add(start, logits)
+
+    def take_prompt(self, now: float) -> list[Event]:
+        """More of the prompt has been evaluated, perhaps the last of it."""
+        events: list[Event] = []
+        is_last = self.sequence.num_pending == 0
         if self.prompt_logprobs is None:
             events.append(self._progress(now))
-        else:
-            if self.sequence.wants_all_logits:
-                self.prompt_logprobs.add(start, logits)
-            if is_last:
-                events += self.open()
+        elif is_last:
+            events += self.open()
         if is_last and self.sequence.max_tokens == 0:
             events += self.finish("length", now)
         return events

@@ -190,16 +190,18 @@ class EngineCore:
                 ready.logits.append(rows[-1:])
 
     def _note_chunk(self, chunk: Chunk, logits: Floats, now: float) -> None:
-        sequence = chunk.sequence
-        start = sequence.num_computed
-        self.scheduler.advance(sequence, chunk.num_tokens)
+        if not chunk.sequence.generated:
+            self.members[chunk.sequence].choice.read_prompt(chunk.sequence.num_computed, logits)
+        self.scheduler.advance(chunk.sequence, chunk.num_tokens)
+        self._note_prompt(chunk.sequence, now)
+
+    def _note_prompt(self, sequence: Sequence, now: float) -> None:
         if not sequence.generated:  # or it was preempted, and all of this has been said before
-            choice = self.members[sequence].choice
-            self._report(sequence, choice.take_prompt(start, logits, chunk.is_last, now))
+            self._report(sequence, self.members[sequence].choice.take_prompt(now))
             self._is_urgent = True
 
     def _decodable(self, plan: Plan) -> list[Sequence]:
-        """Those whose newest token is to be evaluated, without those that have failed in this step."""
+        """Those of whom one token is to be evaluated, without those that have failed in this step."""
         if not self._runner.traits.is_asynchronous:
             return [sequence for sequence in plan.decodes if sequence in self.members]
         evaluated = () if plan.postpones_decodes else plan.chunks
@@ -210,9 +212,12 @@ class EngineCore:
         if not sequences:
             return None
         choices = [self.members[sequence].choice for sequence in sequences]
+        now = self._clock()
+        for choice in choices:
+            choice.stopwatch.schedule(now)  # of one whose short prompt is fed
         try:
             launched = self._runner.launch(
-                np.array([sequence.generated[-1] for sequence in sequences], np.int32),
+                np.array([sequence.token_at(sequence.num_computed) for sequence in sequences], np.int32),
                 np.array([sequence.num_computed for sequence in sequences], np.int32),
                 [sequence.block_table for sequence in sequences],
                 [sequence.slot for sequence in sequences],
@@ -233,9 +238,12 @@ class EngineCore:
         except Exception as error:
             self._fail(flight.sequences, error)
             return
+        now = self._clock()
         for sequence in flight.sequences:
             if sequence in self.members:
                 self.scheduler.advance(sequence, 1)
+                if sequence.num_pending == 0:
+                    self._note_prompt(sequence, now)
         ready.sequences += flight.sequences
         if decoded.logits is not None:
             ready.logits.append(decoded.logits)
@@ -245,7 +253,7 @@ class EngineCore:
 
     def _sample(self, ready: Ready) -> Sampled:
         if ready.sequences:
-            ready = ready.only(self.members.__contains__)  # without those that have failed with another call
+            ready = ready.only(self._is_ready)
         if not ready.sequences:
             return Sampled()
         choices = [self.members[sequence].choice for sequence in ready.sequences]
@@ -260,6 +268,10 @@ class EngineCore:
         except Exception as error:
             self._fail(ready.sequences, error)
             return Sampled()
+
+    def _is_ready(self, sequence: Sequence) -> bool:
+        """Its whole prompt has been evaluated, and it hasn't failed with another call."""
+        return sequence in self.members and sequence.num_pending == 0
 
     def _mask(self, grammar: Grammar, choice: Choice) -> Mask | None:
         try:

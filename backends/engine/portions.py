@@ -4,7 +4,10 @@ Prompts that are nearly done may go before an older, longer one, with half of th
 advances. While somebody types, a step is cut in pieces, and the decodes are the last of them: so a keystroke waits for
 a piece of a step, not for a whole one, and nobody's tokens come slower.
 
-Pure: takes nothing from anyone, and knows nothing of places or blocks.
+On a device that pads its prefills, the short end of a prompt goes through the decodes, a token a step: a prefill of
+ten tokens would stop everybody for as long as one of 128 does.
+
+Takes nothing from anyone, and knows nothing of places or blocks.
 """
 
 from __future__ import annotations
@@ -79,6 +82,8 @@ class Portions:
     def plan(self, running: SequenceOf[Sequence]) -> Plan:
         """running: by rank."""
         self._num_plans += 1
+        if self._traits.padding.smallest:
+            self._feed(running)
         prompts = [sequence for sequence in running if sequence.is_prefilling and sequence.prefix_from is None]
         decodes = [sequence for sequence in running if not sequence.is_prefilling]
         if running and running[0].intent is Intent.COMPLETION:
@@ -87,6 +92,15 @@ class Portions:
             return self._piece(prompts, decodes)
         num_beside = 0 if self._traits.padding.smallest else len(decodes)
         return Plan(self._share(prompts, self._step_tokens - num_beside), decodes)
+
+    def _feed(self, running: SequenceOf[Sequence]) -> None:
+        """Ends of prompts, of those for whom nobody sits waiting, that have no more tokens than others decode: these
+        would lose a step or more each by a prefill, and the one spends a step for each of its tokens. Once it is fed, a
+        sequence stays so: a prefill can't go on within a block."""
+        num_decodes = sum(not sequence.is_prefilling for sequence in running)
+        for sequence in running:
+            if sequence.is_prefilling and sequence.num_pending <= num_decodes and _may_be_fed(sequence):
+                sequence.is_prefilling = False
 
     def _piece(self, prompts: list[Sequence], decodes: list[Sequence]) -> Plan:
         is_used_up = self._room < self._least
@@ -158,3 +172,9 @@ class Portions:
             chunks.append(Chunk(sequence, num_tokens, is_last=num_tokens == pending))
             room -= padding.padded(num_tokens)
         return chunks, room
+
+
+def _may_be_fed(sequence: Sequence) -> bool:
+    if sequence.intent < Intent.AGENT or sequence.prefix_from is not None:
+        return False
+    return not (sequence.needs_all_logits or sequence.wants_hidden_states)

@@ -106,7 +106,7 @@ class Scheduler:
         self._queue.charge(sequence, num_tokens, tuple(sequence.paid_by))  # another thread changes it
         num_before = sequence.num_computed
         sequence.num_computed += num_tokens
-        sequence.is_prefilling = sequence.num_computed < sequence.num_tokens
+        sequence.is_prefilling = sequence.is_prefilling and sequence.num_pending > 0
         num_known, num_full = num_before // self.block_size, sequence.num_computed // self.block_size
         if num_full > num_known and sequence.uses_cache:
             hashes = sequence.block_hashes(num_full)
@@ -252,7 +252,7 @@ class Scheduler:
     def _open(self, sequence: Sequence) -> None:
         """Blocks for all its tokens and one that follows, so that it isn't preempted as soon as it decodes."""
         may_share = self.traits.shares_blocks and sequence.uses_cache
-        may_share = may_share and not (sequence.wants_all_logits and not sequence.generated)
+        may_share = may_share and not sequence.needs_all_logits
         num_shareable = (sequence.num_tokens - 1) // self.block_size if may_share else 0  # the last is always computed
         num_blocks = sequence.blocks_for(min(sequence.num_tokens + 1, sequence.max_num_tokens))
         blocks, num_shared = self.blocks.open(sequence.block_hashes(num_shareable), num_blocks)

@@ -29,12 +29,13 @@ class Sequence:
     cache_root: prefixes are shared only with sequences that have the same.
 
     wants_all_logits: of every token of the prompt, which therefore can't be taken from the cache. wants_hidden_states:
-    in place of any logits; such a one stays outside the cache. leader: the sequence
-    of the same prompt that evaluates it; this one then takes its blocks. is_prefilling: its next tokens go through a
-    prefill: the prompt, or after a preemption everything. num_computed: tokens whose keys and values are in the blocks.
-    num_cached: how many of these came from the prefix cache when the sequence first ran. block_table: its blocks, in
-    order. A sequence that waits and has blocks is paused. prefix_from: who is evaluating more of the same prefix;
-    num_awaited: tokens of it. keeps_place_until: tokens that it generates before it gives its place up.
+    in place of any logits; such a one stays outside the cache. leader: the sequence of the same prompt that evaluates
+    it; this one then takes its blocks. is_prefilling: its next tokens go through a prefill: the prompt, or after a
+    preemption everything; but their end may be fed to decodes, a token a step. num_computed: tokens whose keys and
+    values are in the blocks. num_cached: how many of these came from the prefix cache when the sequence first ran.
+    block_table: its blocks, in order. A sequence that waits and has blocks is paused. prefix_from: who is evaluating
+    more of the same prefix; num_awaited: tokens of it. keeps_place_until: tokens that it generates before it gives its
+    place up.
 
     Plain fields rather than properties: all of this is looked at for every sequence in every step.
     """
@@ -91,6 +92,11 @@ class Sequence:
         return self.num_tokens - self.num_computed
 
     @property
+    def needs_all_logits(self) -> bool:
+        """Of the tokens that are evaluated next."""
+        return self.wants_all_logits and not self.generated
+
+    @property
     def is_prompt_evaluated(self) -> bool:
         return bool(self.generated) or self.state is SequenceState.FINISHED
 
@@ -103,6 +109,10 @@ class Sequence:
             return self.prompt[start:stop]
         tail = np.array(self.generated[max(0, start - num_prompt) : stop - num_prompt], np.int32)
         return tail if start >= num_prompt else np.concatenate((self.prompt[start:], tail))
+
+    def token_at(self, position: int) -> int:
+        num_prompt = len(self.prompt)
+        return self.generated[position - num_prompt] if position >= num_prompt else int(self.prompt[position])
 
     def block_hashes(self, num_blocks: int) -> SequenceOf[BlockHash]:
         """Of the first num_blocks blocks, which the tokens fill."""

@@ -47,10 +47,8 @@ def prefill_row(chunk: Chunk) -> PrefillRow:
     sequence = chunk.sequence
     start = sequence.num_computed
     tokens = sequence.tokens(start, start + chunk.num_tokens)
-    all_logits = sequence.wants_all_logits and not sequence.generated
-    return PrefillRow(
-        tokens, start, sequence.block_table, sequence.slot, all_logits, hidden_states=sequence.wants_hidden_states
-    )
+    all_logits, hidden_states = sequence.needs_all_logits, sequence.wants_hidden_states
+    return PrefillRow(tokens, start, sequence.block_table, sequence.slot, all_logits, hidden_states)
 
 
 @dataclass(frozen=True, slots=True)

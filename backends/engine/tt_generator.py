@@ -17,7 +17,7 @@ import numpy as np
 from backends.engine.pace import Pace
 from backends.engine.padding import Padding
 from backends.engine.runner import Decoded, DeviceSampling, Floats, Launched, PrefillRow
-from backends.engine.tt_api import GeneratorApi
+from backends.engine.tt_api import GeneratorApi, UnknownGenerator
 from backends.engine.tt_batches import DecodeBatch, prefill_batch, sampling_lists
 
 PADDING = Padding(smallest=128, second=1024)
@@ -25,12 +25,15 @@ PADDING = Padding(smallest=128, second=1024)
 
 
 class TtGenerator:
-    """generator: tt-metal's, with its cache in kv_cache. sampling_params: its class of them. width: of a page table."""
+    """generator: tt-metal's, with its cache in kv_cache. sampling_params: its class of them. width: of a page table.
+    Raises UnknownGenerator."""
 
     def __init__(
         self, generator: Any, kv_cache: list[Any], api: GeneratorApi, *, ttnn: Any, torch: Any, sampling_params: Any,
         batch_size: int, width: int,
     ) -> None:  # fmt: skip
+        if api.commands == "reset_batch" and not hasattr(generator, "prev_page_table"):
+            raise UnknownGenerator("this tt-metal's Generator isn't known: it has no prev_page_table")
         self.batch_size = batch_size
         self.width = width
         self._generator = generator
@@ -93,7 +96,10 @@ class TtGenerator:
         return partial(self._read, output, batch, is_sampled, began_at)
 
     def _commands(self, *, is_sampled: bool) -> dict[str, bool]:
-        """Everything is copied at each step: the host's tokens are never older than the device's."""
+        """Everything is copied at each step: the host's tokens are never older than the device's, and may be others, a
+        prompt's own or chosen on the host. In February 2026 reset_batch was for the sampler alone: a traced decode that
+        samples went on with what the last of its kind chose, unless the page table had changed (generator.py,
+        _decode_forward_trace_text)."""
         match self._api.commands:
             case "reload":
                 return {
@@ -103,6 +109,7 @@ class TtGenerator:
                     "reset_sampling_state": is_sampled,
                 }
             case "reset_batch" if is_sampled:
+                self._generator.prev_page_table = None
                 return {"reset_batch": True}
             case _:
                 return {}

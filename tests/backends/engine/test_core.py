@@ -247,8 +247,9 @@ def test_whatever_comes_and_goes_the_finished_answers_are_right(
         match data.draw(st.sampled_from(["submit", "submit", "cancel", "step", "step", "step"])):
             case "submit":
                 prompt = data.draw(st.lists(st.sampled_from([5, 5, 5, 6]), min_size=1, max_size=16))
-                uses_cache = data.draw(st.booleans())
-                jobs.append(job(prompt, max_tokens=data.draw(st.integers(0, 16)), uses_cache=uses_cache))
+                max_tokens, uses_cache = data.draw(st.integers(0, 16)), data.draw(st.booleans())
+                intent = data.draw(st.sampled_from(Intent))
+                jobs.append(job(prompt, max_tokens=max_tokens, uses_cache=uses_cache, intent=intent))
                 bench.submit(jobs[-1])
             case "cancel" if jobs:
                 cancelled.add(data.draw(st.sampled_from(jobs)))
@@ -264,6 +265,25 @@ def test_whatever_comes_and_goes_the_finished_answers_are_right(
         expected = bench.runner.answer_to(sequence.prompt.tolist(), sequence.max_tokens)
         assert generated(each) == expected[: len(generated(each))]
         assert each in cancelled or len(generated(each)) == sequence.max_tokens
+
+
+def test_an_agents_few_new_tokens_cost_no_prefill_where_it_would_be_padded() -> None:
+    bench = Bench()
+    chats = [job([i], max_tokens=60) for i in range(4)]
+    bench.submit(*chats)
+    bench.step(5)
+    bench.runner.calls.clear()
+    asked, read = (job([9, 8, 7], max_tokens=max_tokens, intent=Intent.AGENT) for max_tokens in (5, 0))
+    bench.submit(asked, read)
+    bench.finish()
+    is_padded = bench.runner.traits.padding.smallest > 0
+    assert ("prefill" in dict(bench.runner.calls)) != is_padded
+    assert generated(asked) == bench.runner.answer_to([9, 8, 7], 5)
+    for each in (asked, read):
+        assert [event.processed for event in bench.events_of(each) if isinstance(event, Prefilled)] == [3]
+        assert end(bench.events_of(each)).reason == "length"
+    for i, each in enumerate(chats):
+        assert generated(each) == bench.runner.answer_to([i], 60)
 
 
 def test_eos_ends_an_answer_and_is_no_text() -> None:

@@ -35,12 +35,13 @@ def sequence(num_prompt_tokens: int, max_tokens: int = 8, first: int = 0, **opti
 
 def run(scheduler: Scheduler, plan: Plan) -> None:
     """What a step does: evaluates the plan's tokens, gives each sequence that is through a token, ends full ones."""
-    ready = [*plan.decodes, *(chunk.sequence for chunk in plan.chunks if chunk.is_last)]
     for chunk in plan.chunks:
         scheduler.advance(chunk.sequence, chunk.num_tokens)
     for decoding in plan.decodes:
         scheduler.advance(decoding, 1)
-    for advanced in ready:
+    for advanced in (*plan.decodes, *(chunk.sequence for chunk in plan.chunks)):
+        if advanced.num_pending:
+            continue
         if len(advanced.generated) < advanced.max_tokens:
             advanced.append(7)
         if len(advanced.generated) >= advanced.max_tokens:
@@ -557,10 +558,11 @@ class Traffic(RuleBasedStateMachine):
     """
 
     NUM_BLOCKS = 10
+    TRAITS = Traits()
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = make_scheduler(self.NUM_BLOCKS, max_batch_size=4, step_tokens=12)
+        self.scheduler = make_scheduler(self.NUM_BLOCKS, max_batch_size=4, step_tokens=12, traits=self.TRAITS)
         self.written = np.zeros((self.NUM_BLOCKS, BLOCK), np.int64)
         self.live: list[Sequence] = []
         self.done: list[Sequence] = []
@@ -627,7 +629,9 @@ class Traffic(RuleBasedStateMachine):
         planned = [*plan.decodes, *(chunk.sequence for chunk in plan.chunks)]
         assert len(planned) == len(set(planned)) <= 4
         assert all(each.state is SequenceState.RUNNING for each in planned)
-        assert num_tokens_of(plan) <= 12
+        padding = self.TRAITS.padding
+        num_beside = 0 if padding.smallest else len(plan.decodes)
+        assert sum(padding.padded(chunk.num_tokens) for chunk in plan.chunks) + num_beside <= 12
         self._check_progress(planned, num_tokens_of(plan))
         for chunk in plan.chunks:
             assert chunk.sequence.num_computed % BLOCK == 0
@@ -684,6 +688,14 @@ TestTraffic.settings = settings(max_examples=150, stateful_step_count=40, deadli
 PADDED = Padding(smallest=8, second=32)
 
 
+class PaddedTraffic(Traffic):
+    TRAITS = Traits(padding=PADDED)
+
+
+TestPaddedTraffic = PaddedTraffic.TestCase
+TestPaddedTraffic.settings = TestTraffic.settings
+
+
 def test_padding_counts_and_chunks_fill_their_lengths() -> None:
     scheduler = make_scheduler(num_blocks=1000, traits=Traits(padding=PADDED))
     scheduler.add(sequence(100, first=1000))
@@ -711,6 +723,34 @@ def test_decodes_take_nothing_from_a_padded_prefill() -> None:
         step(scheduler)
     scheduler.add(sequence(100, first=1000))
     assert [chunk.num_tokens for chunk in scheduler.schedule().chunks] == [32]
+
+
+def test_a_short_end_of_an_agents_prompt_goes_through_the_decodes_of_others() -> None:
+    scheduler = make_scheduler(num_blocks=1000, traits=Traits(padding=PADDED))
+    full_of(Intent.CHAT, scheduler, 5)
+    fed = sequence(37, max_tokens=2, first=9000, intent=Intent.AGENT)
+    longer, chat = sequence(6, first=8000, intent=Intent.AGENT), sequence(5, first=7000)
+    scheduler.add(fed)
+    assert [(chunk.sequence, chunk.num_tokens) for chunk in step(scheduler).chunks] == [(fed, 32)]
+    scheduler.add(longer)
+    scheduler.add(chat)
+    plans = [step(scheduler) for _ in range(5)]
+    assert all(fed in plan.decodes for plan in plans)
+    assert {chunk.sequence for plan in plans for chunk in plan.chunks} == {longer, chat}
+    assert len(fed.generated) == 1
+
+
+def test_who_is_paused_while_it_is_fed_goes_on_being_fed() -> None:
+    scheduler = make_scheduler(num_blocks=1000, max_batch_size=6, traits=Traits(padding=PADDED))
+    full_of(Intent.CHAT, scheduler, 5)
+    fed = sequence(5, max_tokens=2, first=9000, intent=Intent.AGENT)
+    scheduler.add(fed)
+    step(scheduler)
+    scheduler.add(sequence(4, max_tokens=2, intent=Intent.COMPLETION))
+    step(scheduler)
+    assert (fed.state, fed.num_computed) == (SequenceState.WAITING, 1)
+    finish(scheduler)
+    assert len(fed.generated) == 2
 
 
 def test_a_prompt_is_evaluated_whole_where_none_can_be_resumed() -> None:

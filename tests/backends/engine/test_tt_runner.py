@@ -106,6 +106,25 @@ def test_tokens_are_chosen_on_the_device_step_after_step(folder: Path, version: 
             token = int(chosen)
 
 
+@pytest.mark.parametrize("version", ["2026-02-04", "2026-02-26", "contract-1"])
+@pytest.mark.parametrize("samplings", [[[GREEDY]] * 6, [[GREEDY], [GREEDY], None, None, [GREEDY], None]])
+def test_the_device_never_goes_on_with_tokens_of_its_own(
+    folder: Path, version: str, samplings: list[list[DeviceSampling] | None]
+) -> None:
+    """Tokens of a prompt, or chosen on the host in between, come in their place while the page table stays the same."""
+    reference = NumpyRunner.load(folder, 4)
+    reference.allocate_kv(64, BLOCK)
+    row, tokens = PrefillRow(prompt(1, 5), 0, table(3, 5), 1), prompt(2, 6).tolist()
+    with fake_card(FAKE_TT_METAL=version) as card, opened(folder, card) as runner:
+        for each in (runner, reference):
+            each.prefill([row])
+        for position, (token, sampling) in enumerate(zip(tokens, samplings, strict=True), 5):
+            decoded = decode(runner, [token], [position], [row.block_table], [1], sampling)
+            where = np.array([token], np.int32), np.array([position], np.int32), [row.block_table]
+            found = decoded.tokens if sampling else decoded.logits.argmax(axis=1)
+            assert found == reference.decode(*where).argmax()
+
+
 def test_padding_is_written_where_nobody_reads(folder: Path) -> None:
     """The first blocks of all belong to a sequence; traced and resumed prefills of others write beyond their ends."""
     victim = PrefillRow(prompt(1, 30), 0, table(0), 0)
@@ -228,6 +247,20 @@ def test_a_failed_load_says_why_and_closes_the_device(
         assert "\n" not in caught.value.message
         assert card.ttnn.MACHINE.mesh is None or not card.ttnn.MACHINE.mesh.is_open
         assert card.ttnn.MACHINE.fabric is card.ttnn.FabricConfig.DISABLED
+
+
+def test_a_generator_that_could_go_on_with_tokens_of_its_own_is_refused(folder: Path) -> None:
+    with fake_card() as card:
+        made = card.generator.Generator.__init__
+
+        class Other(card.generator.Generator):  # type: ignore[name-defined, misc]
+            def __init__(self, *args: Any) -> None:
+                made(self, *args)
+                del self.prev_page_table
+
+        card.generator.Generator = Other
+        with pytest.raises(BackendFailed, match="it has no prev_page_table"), opened(folder, card):
+            pass
 
 
 def test_closing_twice_is_closing_once(folder: Path) -> None:

@@ -61,7 +61,7 @@ class _Base:
         self.prefills: list[tuple[int, int]] = []
         self.decodes: list[str] = []
         self._table_widths: set[int] = set()
-        self._previous_table: Ints | None = None
+        self.prev_page_table: Ints | None = None
         self._device_tokens: Ints = np.zeros(0, np.int32)
         self._device_positions: Ints = np.zeros(0, np.int32)
         self._last_was_decode = False
@@ -176,8 +176,8 @@ class _Base:
 
     def _keeps_inputs(self, table: Ints, stays_on_device: bool, must_copy: bool) -> bool:
         """A traced decode that samples goes on with the device's own tokens, unless its inputs are copied anew."""
-        is_same = self._previous_table is not None and np.array_equal(table, self._previous_table)
-        self._previous_table = table
+        is_same = self.prev_page_table is not None and np.array_equal(table, self.prev_page_table)
+        self.prev_page_table = table
         return stays_on_device and self._last_was_decode and is_same and not must_copy and len(self._device_tokens) > 0
 
     def _run(self, tokens: Ints, positions: Ints, table: Ints) -> Floats:
