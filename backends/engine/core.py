@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -23,13 +25,14 @@ from backends.engine.device_sampling import device_samplings
 from backends.engine.grammar import Grammar
 from backends.engine.job import Job, Member
 from backends.engine.messages import Cancel, Message, Publish, Report, Stop, Submit
-from backends.engine.runner import Floats, Launched, ModelRunner
+from backends.engine.runner import Floats, Interruptible, Launched, ModelRunner
 from backends.engine.sampler import Sampler
 from backends.engine.scheduler import Chunk, Plan, Scheduler
 from backends.engine.sequence import Sequence
 from backends.engine.step import Ready, Sampled, Wanted, prefill_row
 from backends.errors import BackendFailed
 from backends.events import Event, Finished
+from backends.request import Intent
 
 PUBLISH_EVERY_S = 0.016
 """Tokens that come faster than a screen is drawn are told together: to wake 32 readers costs the interpreter about a
@@ -40,7 +43,13 @@ FEW_READERS = 16
 
 NOTHING_LEFT = "no token can come next: all are banned, or the model's logits are no numbers"
 
+_Result = TypeVar("_Result")
+
 log = structlog.get_logger()
+
+
+class _GaveWay(Exception):
+    """What a call of the runner ended with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +89,13 @@ class EngineCore:
         self._sampler = Sampler()
         self._held: list[Sampled] = []  # tokens that were chosen and not yet told
         self._reports: dict[Job, Report] = {}
-        self._is_urgent = False  # someone waits for what is in the reports
         self._published_at = 0.0
         self._is_stopping = False
+        self._is_typed_at = False  # a completion has come
+        self._gives_way = False  # the runner's call under way, to a completion
+        self._has_given_way = False  # the one before it that might have
+        if isinstance(runner, Interruptible):
+            runner.between_parts = self._look_up
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -91,6 +104,8 @@ class EngineCore:
     def send(self, message: Message) -> None:
         """From any thread; heeded before the next step."""
         self._inbox.put(message)
+        if isinstance(message, Submit) and message.job.is_completion:
+            self._is_typed_at = True
 
     def join(self, timeout_s: float) -> bool:
         """Has the thread ended? Waits for so long at most."""
@@ -140,6 +155,7 @@ class EngineCore:
     # admit
 
     def _admit(self) -> None:
+        self._is_typed_at = False
         while not self._inbox.empty():  # nobody else takes from it
             self._heed(self._inbox.get())
 
@@ -169,10 +185,13 @@ class EngineCore:
         ready, chunks = Ready(), plan.chunks
         if chunks:
             self._settle()
-            self._tell()  # before a call that may be long
+            if self._runner.traits.is_asynchronous or not _are_typed(chunks):
+                self._tell()  # before a call that may be long; who is told would take time from a keystroke's
             chunks = [chunk for chunk in chunks if chunk.sequence in self.members]
             try:
                 self._prefill(chunks, ready)
+            except _GaveWay:
+                return ready
             except Exception as error:
                 self._fail((chunk.sequence for chunk in chunks), error)
         return ready
@@ -181,7 +200,10 @@ class EngineCore:
         began_at = self._clock()
         for chunk in chunks:
             self.members[chunk.sequence].choice.stopwatch.schedule(began_at)
-        logits = self._runner.prefill([prefill_row(chunk) for chunk in chunks])
+        logits = self._call(
+            partial(self._runner.prefill, [prefill_row(chunk) for chunk in chunks]),
+            gives_way=not _are_typed(chunks),
+        )
         now = self._clock()
         for chunk, rows in zip(chunks, logits, strict=True):
             self._note_chunk(chunk, rows, now)
@@ -197,15 +219,14 @@ class EngineCore:
 
     def _note_prompt(self, sequence: Sequence, now: float) -> None:
         if not sequence.generated:  # or it was preempted, and all of this has been said before
-            self._report(sequence, self.members[sequence].choice.take_prompt(now))
-            self._is_urgent = True
+            self._report(sequence, self.members[sequence].choice.take_prompt(now), is_urgent=True)
 
     def _decodable(self, plan: Plan) -> list[Sequence]:
         """Those of whom one token is to be evaluated, without those that have failed in this step."""
         if not self._runner.traits.is_asynchronous:
             return [sequence for sequence in plan.decodes if sequence in self.members]
         evaluated = () if plan.postpones_decodes else plan.chunks
-        sequences = [*plan.decodes, *(chunk.sequence for chunk in evaluated if chunk.is_last)]
+        sequences = [*plan.decodes, *(each.sequence for each in evaluated if not each.sequence.is_prefilling)]
         return [each for each in sequences if each in self.members and not self.members[each].choice.is_over]
 
     def _launch(self, sequences: list[Sequence]) -> _Flight | None:
@@ -234,7 +255,9 @@ class EngineCore:
         if flight is None:
             return
         try:
-            decoded = flight.launched()
+            decoded = self._call(flight.launched, gives_way=True)
+        except _GaveWay:
+            return
         except Exception as error:
             self._fail(flight.sequences, error)
             return
@@ -248,6 +271,19 @@ class EngineCore:
         if decoded.logits is not None:
             ready.logits.append(decoded.logits)
         ready.tokens = decoded.tokens
+
+    def _call(self, call: Callable[[], _Result], *, gives_way: bool) -> _Result:
+        """Of the runner. Raises _GaveWay, and what the runner does. gives_way: to a completion that comes meanwhile;
+        but of two such calls at most one does, so that everybody gets on."""
+        self._gives_way = gives_way and not self._has_given_way
+        if gives_way:
+            self._has_given_way = False
+        return call()
+
+    def _look_up(self) -> None:
+        if self._is_typed_at and self._gives_way:
+            self._has_given_way = True
+            raise _GaveWay
 
     # sample
 
@@ -314,18 +350,19 @@ class EngineCore:
 
     # publish
 
-    def _report(self, sequence: Sequence, events: SequenceOf[Event]) -> None:
+    def _report(self, sequence: Sequence, events: SequenceOf[Event], *, is_urgent: bool = False) -> None:
         if not events:
             return
         job = self.members[sequence].job
         report = self._report_of(job)
         report.events += events
+        report.is_urgent |= is_urgent
         if isinstance(events[-1], Finished):
             self.scheduler.remove(sequence)
             del self.members[sequence]
             job.num_open -= 1
             report.is_last = job.num_open == 0
-            self._is_urgent = True
+            report.is_urgent = True
 
     def _fail(self, sequences: Iterable[Sequence], error: Exception) -> None:
         """Ends the requests that these sequences belong to, and no others."""
@@ -335,8 +372,7 @@ class EngineCore:
                 log.error("request failed", request=job.request_id, exc_info=error)
                 self._forget(job)
                 report = self._report_of(job)
-                report.error, report.is_last = _failure(error), True
-                self._is_urgent = True
+                report.error, report.is_last, report.is_urgent = _failure(error), True, True
 
     def _report_of(self, job: Job) -> Report:
         report = self._reports.get(job)
@@ -346,14 +382,24 @@ class EngineCore:
 
     def _publish(self) -> None:
         pause_s = self._publish_every_s * max(1.0, len(self._reports) / FEW_READERS)
-        if self._is_urgent or self._clock() - self._published_at >= pause_s:
+        if self._clock() - self._published_at >= pause_s:
             self._tell()
+        else:
+            self._tell_of([report for report in self._reports.values() if report.is_urgent])
 
     def _tell(self) -> None:
-        if self._reports:
-            reports, self._reports = list(self._reports.values()), {}
-            self._published_at, self._is_urgent = self._clock(), False
+        self._published_at = self._clock()
+        self._tell_of(list(self._reports.values()))
+
+    def _tell_of(self, reports: SequenceOf[Report]) -> None:
+        if reports:
+            for report in reports:
+                del self._reports[report.job]
             self._publish_reports(reports)
+
+
+def _are_typed(chunks: SequenceOf[Chunk]) -> bool:
+    return chunks[0].sequence.intent is Intent.COMPLETION
 
 
 def _failure(error: Exception) -> BackendFailed:

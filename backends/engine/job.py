@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from backends.engine.choice import Choice
+from backends.request import Intent
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +19,10 @@ class Job:
 
     def __post_init__(self) -> None:
         self.num_open = len(self.choices)
+
+    @property
+    def is_completion(self) -> bool:
+        return self.choices[0].sequence.intent is Intent.COMPLETION
 
 
 @dataclass(frozen=True, slots=True)

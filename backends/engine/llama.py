@@ -10,7 +10,7 @@ cut (see projection.py and paged_attention.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -66,7 +66,8 @@ class KvCache:
 
 
 class Llama:
-    """embedding [vocab_size, hidden_size]; head: from normed states to logits; final_norm [hidden_size]."""
+    """embedding [vocab_size, hidden_size]; head: from normed states to logits; final_norm [hidden_size].
+    between_parts: called twice a layer; may raise."""
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class Llama:
         self._head = head
         self._rope = Rope(config.head_dim, config.rope_theta, config.rope_scaling)
         self._normed = Buffer(config.hidden_size)
+        self.between_parts: Callable[[], None] = lambda: None
 
     def hidden_states(self, batch: Batch, cache: KvCache) -> Floats:
         """Evaluates the tokens and writes their keys and values to the cache.
@@ -98,10 +100,12 @@ class Llama:
         plans = {window: cache.attention.plan(batch.sequences, window) for window in windows}
         with np.errstate(over="ignore"):  # exp(-gate) of a closed gate is ∞; what it divides is then 0, as it should be
             for layer, blocks in zip(self._layers, cache.layers, strict=True):
+                self.between_parts()
                 heads = self._heads(layer, x)
                 self._position(layer, heads, rotations)
                 self._remember(batch, heads, blocks)
                 x += layer.output(cache.attention.attend(plans[layer.window], blocks, heads))
+                self.between_parts()
                 x += layer.down(self._gated(layer, x))
         return self._norm(x)[:num_tokens]
 

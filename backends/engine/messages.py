@@ -34,13 +34,14 @@ Message: TypeAlias = Submit | Cancel | Stop
 @dataclass(slots=True)
 class Report:
     """What one or more steps brought for one job. is_last: nothing will follow; always so with an error, which comes
-    after the events."""
+    after the events. is_urgent: someone waits for it."""
 
     job: Job
     events: list[Event] = field(default_factory=list)
     error: BackendFailed | None = None
     is_last: bool = False
+    is_urgent: bool = False
 
 
 Publish: TypeAlias = Callable[[Sequence[Report]], None]
-"""Takes everything that has come for all jobs since the last call. Called from the engine's thread."""
+"""Takes everything that has come for some jobs since it was last told of them. Called from the engine's thread."""

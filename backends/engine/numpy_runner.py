@@ -11,7 +11,7 @@ of one block of one layer side by side (paged_attention.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class _Piece:
 
 
 class NumpyRunner:
-    """A ModelRunner. tiling: how products are cut on this machine."""
+    """A ModelRunner, Interruptible. tiling: how products are cut on this machine."""
 
     def __init__(self, network: Llama, max_batch_size: int) -> None:
         self.vocab_size = network.config.vocab_size
@@ -66,6 +66,14 @@ class NumpyRunner:
         self.tiling = network.tiling
         self._network = network
         self._cache: KvCache | None = None
+
+    @property
+    def between_parts(self) -> Callable[[], None]:
+        return self._network.between_parts
+
+    @between_parts.setter
+    def between_parts(self, call: Callable[[], None]) -> None:
+        self._network.between_parts = call
 
     @classmethod
     def load(cls, folder: Path, max_batch_size: int) -> Self:

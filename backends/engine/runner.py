@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -120,3 +120,12 @@ class ModelRunner(Protocol):
     def close(self) -> None:
         """Let go of the device. Safe to call twice."""
         ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A ModelRunner that computes in the engine's thread, and can be kept from going on."""
+
+    between_parts: Callable[[], None]
+    """Called by it several times during each call. What this raises ends the call, of which nothing counts then: it
+    will be made again, or another one that writes to the same places."""

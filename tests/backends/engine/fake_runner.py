@@ -7,7 +7,7 @@ and fails or hangs when it is told to.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -19,7 +19,7 @@ from backends.engine.runner import Decoded, DeviceSampling, Floats, Ints, Launch
 class FakeRunner:
     """likes: a token that is made likelier, such as EOS. faults: raised by the next calls of that name, in order.
 
-    calls: name and number of rows of each. num_closed: how often it was closed.
+    calls: name and number of rows of each. num_closed: how often it was closed. between_parts: called between rows.
     """
 
     def __init__(self, vocab_size: int = 300, window: int = 256, max_batch_size: int = 8) -> None:
@@ -33,6 +33,7 @@ class FakeRunner:
         self.calls: list[tuple[str, int]] = []
         self.num_closed = 0
         self.closed = threading.Event()
+        self.between_parts: Callable[[], None] = lambda: None
 
     def hold(self, num_calls: int = 0) -> None:
         """So many more calls go through; then they hang."""
@@ -53,6 +54,7 @@ class FakeRunner:
         return [self._prefill(row) for row in rows]
 
     def _prefill(self, row: PrefillRow) -> Floats:
+        self.between_parts()
         assert row.start % self._block_size == 0
         assert len(row.tokens) > 0
         stop = row.start + len(row.tokens)
@@ -80,6 +82,7 @@ class FakeRunner:
         self._begin("decode", len(tokens))
         rows = list(zip(tokens.tolist(), positions.tolist(), block_tables, strict=True))
         for token, position, table in rows:
+            self.between_parts()
             self._write(table, position, token)
         return np.stack([self._logits(table, position) for _, position, table in rows])
 

@@ -45,7 +45,8 @@ GREEDY = ResolvedSampling.of(Sampling(temperature=0), {})
 
 
 class Bench:
-    """An engine that is stepped by hand, and what it published. new_runner: of so many sequences."""
+    """An engine that is stepped by hand, and what it published. new_runner: of so many sequences. meanwhile: comes one
+    by one during the calls of a runner that computes in the engine's thread."""
 
     new_runner: Callable[[int], FakeRunner | CardRunner]
 
@@ -78,6 +79,14 @@ class Bench:
             clock=lambda: self.now,
             publish_every_s=publish_every_s,
         )
+        self.meanwhile: list[Job] = []
+        if isinstance(self.runner, FakeRunner):
+            self._look_up, self.runner.between_parts = self.runner.between_parts, self._between_parts
+
+    def _between_parts(self) -> None:
+        if self.meanwhile:
+            self.submit(self.meanwhile.pop(0))
+        self._look_up()
 
     def submit(self, *jobs: Job) -> None:
         for job in jobs:
@@ -244,20 +253,26 @@ def test_whatever_comes_and_goes_the_finished_answers_are_right(
     jobs: list[Job] = []
     cancelled: set[Job] = set()
     for _ in range(data.draw(st.integers(1, 25))):
-        match data.draw(st.sampled_from(["submit", "submit", "cancel", "step", "step", "step"])):
+        match data.draw(st.sampled_from(["submit", "submit", "cancel", "type", "step", "step", "step"])):
             case "submit":
                 prompt = data.draw(st.lists(st.sampled_from([5, 5, 5, 6]), min_size=1, max_size=16))
                 max_tokens, uses_cache = data.draw(st.integers(0, 16)), data.draw(st.booleans())
                 intent = data.draw(st.sampled_from(Intent))
                 jobs.append(job(prompt, max_tokens=max_tokens, uses_cache=uses_cache, intent=intent))
                 bench.submit(jobs[-1])
-            case "cancel" if jobs:
-                cancelled.add(data.draw(st.sampled_from(jobs)))
+            case "type" if isinstance(bench.runner, FakeRunner):
+                prompt = data.draw(st.lists(st.sampled_from([5, 6]), min_size=1, max_size=16))
+                jobs.append(job(prompt, max_tokens=4, intent=Intent.COMPLETION))
+                bench.meanwhile.append(jobs[-1])
+            case "cancel" if submitted := [each for each in jobs if each not in bench.meanwhile]:
+                cancelled.add(data.draw(st.sampled_from(submitted)))
                 for each in cancelled:
                     bench.core.send(Cancel(each))
             case _:
                 bench.step()
                 bench.core.check()
+    bench.submit(*bench.meanwhile)
+    bench.meanwhile.clear()
     bench.finish()
     assert bench.scheduler.blocks.num_owned == 0
     for each in jobs:
@@ -284,6 +299,74 @@ def test_an_agents_few_new_tokens_cost_no_prefill_where_it_would_be_padded() -> 
         assert end(bench.events_of(each)).reason == "length"
     for i, each in enumerate(chats):
         assert generated(each) == bench.runner.answer_to([i], 60)
+
+
+def typed(number: int = 0, **options: Any) -> Job:
+    return job([number, 2, 3], intent=Intent.COMPLETION, **options)
+
+
+@not_on_a_card
+@pytest.mark.parametrize("num_steps", [0, 3])
+def test_a_keystroke_does_not_wait_for_the_call_under_way(num_steps: int) -> None:
+    """A prefill or a decode, of which nothing counts then; and it is made again."""
+    bench = Bench()
+    agents = [job([i] * 8, max_tokens=20, intent=Intent.AGENT) for i in range(4)]
+    bench.submit(*agents)
+    bench.step(num_steps)
+    num_generated, keystroke = [len(generated(each)) for each in agents], typed()
+    bench.meanwhile.append(keystroke)
+    bench.step(2)
+    assert [len(generated(each)) for each in agents] == num_generated
+    assert generated(keystroke)
+    bench.finish()
+    for i, each in enumerate(agents):
+        assert generated(each) == bench.runner.answer_to([i] * 8, 20)
+    assert generated(keystroke) == bench.runner.answer_to([0, 2, 3], 8)
+
+
+@not_on_a_card
+def test_every_other_call_is_whole_however_many_keystrokes_come() -> None:
+    bench = Bench(num_blocks=1000)
+    agent = job([1, 2], max_tokens=20, intent=Intent.AGENT)
+    bench.submit(agent)
+    bench.step()
+    bench.runner.calls.clear()
+    for number in range(2000):
+        bench.meanwhile = [typed(number % 200, max_tokens=1)]
+        bench.step()
+        if agent.choices[0].sequence.state is SequenceState.FINISHED:
+            break
+    num_decodes = sum(name == "decode" for name, _ in bench.runner.calls)
+    assert 19 < num_decodes <= 2 * 19
+    assert generated(agent) == bench.runner.answer_to([1, 2], 20)
+
+
+@not_on_a_card
+@pytest.mark.parametrize(
+    ("at_work", "comes"),
+    [(Intent.COMPLETION, Intent.COMPLETION), (Intent.AGENT, Intent.CHAT), (Intent.CHAT, Intent.CHAT)],
+)
+def test_a_prefill_gives_way_to_keystrokes_alone_and_not_that_of_one(at_work: Intent, comes: Intent) -> None:
+    bench = Bench()
+    first, other = job([1] * 8, intent=at_work), job([2] * 8, intent=comes)
+    bench.submit(first)
+    bench.meanwhile.append(other)
+    bench.step()
+    assert generated(first)
+
+
+def test_who_has_waited_for_a_token_is_told_alone_while_others_have_just_been() -> None:
+    bench = Bench(publish_every_s=1000.0)
+    bench.runner.likes = LETTERS
+    talking, coming = job([1, 2], max_tokens=50), job([3, 4])
+    bench.submit(talking)
+    bench.step(4)
+    bench.published.clear()
+    bench.submit(coming)
+    bench.step(2)
+    bench.step(2)
+    told = [[report.job for report in batch] for batch in bench.published]
+    assert told == [[talking], [coming]]
 
 
 def test_eos_ends_an_answer_and_is_no_text() -> None:

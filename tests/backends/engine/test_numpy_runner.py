@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,6 +182,26 @@ def test_hidden_states_are_the_same_in_any_company(model: Path) -> None:
     assert [len(found) for found in together] == [300, 1, 40]
     for row, found in zip(rows, together, strict=True):
         assert_same(found, runner.prefill([row])[0], runner)
+
+
+def test_a_call_may_be_ended_at_any_of_its_parts_and_made_again(model: Path) -> None:
+    runner, tokens, others = loaded(model), random_tokens(40), random_tokens(30, seed=1)
+    expected = prefill(runner, tokens, table())
+    num_parts = 2 * runner._network.config.num_layers
+
+    def end_at_part(number: int, call: Callable[..., Floats], *args: Any) -> None:
+        runner.between_parts = partial(next, iter(range(number)))
+        with pytest.raises(StopIteration):
+            call(runner, *args)
+        runner.between_parts = lambda: None
+        prefill(runner, others, table(first=64))
+
+    for number in range(num_parts):
+        runner = loaded(model)
+        end_at_part(number, prefill, tokens[:39], table())
+        first = prefill(runner, tokens[:39], table())
+        end_at_part(number, decode, tokens[39:], table(), 39)
+        assert_same(np.concatenate((first, decode(runner, tokens[39:], table(), 39))), expected, runner)
 
 
 def test_logits_belong_to_the_caller(model: Path) -> None:
