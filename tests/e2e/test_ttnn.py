@@ -82,6 +82,11 @@ def complete(gateway: Gateway, prompt: str, **fields: Any) -> Response:
     return gateway.ask("llamacpp", "POST", "/completion", {**body, "model": "card", **fields})
 
 
+def slots(gateway: Gateway) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = gateway.ask("llamacpp", "GET", "/slots?model=card").json
+    return found
+
+
 def log_of(gateway: Gateway) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
 
@@ -126,6 +131,29 @@ def test_a_long_prompt_is_read_in_pieces_and_kept(gateway: Gateway) -> None:
     if not IS_REAL:
         expected = complete(gateway, prompt + "y", n_predict=8, model="engine").json["content"]
         assert second.json["content"] == expected
+
+
+def test_an_agents_short_prompt_goes_through_the_decodes_of_others(gateway: Gateway) -> None:
+    """Without a ban of the end tokens are chosen on the device, which must not go on with its own then."""
+    long = {"n_predict": 200, "ignore_eos": not COMPUTES}  # to the mock every token is one that ends
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(complete, gateway, prompt, **long) for prompt in PROMPTS[:3]]
+        wait_until(lambda: sum(slot["is_processing"] for slot in slots(gateway)) == 3)
+        answers = [
+            gateway.ask("llamacpp", "POST", "/completion", {**body, "model": model}, {"X-Priority": "agent"})
+            for body in (
+                {"prompt": [97, 98], "n_predict": 12, "temperature": 0, "ignore_eos": ignore_eos}
+                for ignore_eos in (False, True)
+            )
+            for model in ("card", "engine")
+        ]
+        finished = [other.result().json for other in others]
+    assert [answer.status for answer in answers] == [200] * 4
+    if not IS_REAL:
+        texts = [answer.json["content"] for answer in answers]
+        assert texts[0::2] == texts[1::2]
+        for prompt, each in zip(PROMPTS, finished, strict=False):
+            assert each["content"] == complete(gateway, prompt, **long, model="engine").json["content"]
 
 
 @pytest.mark.parametrize(
