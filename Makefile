@@ -12,11 +12,8 @@ check: .venv/installed-dev  ## lint, types, layers, docs
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py tests/test_docs.py
 
-clients: .venv/installed-dev  ## fetch the real clients that the end-to-end tests drive
+clients: .venv/installed-dev  ## fetch the real clients that the end-to-end tests drive: three minutes, 4 GB
 	$(BIN)/python -m tests.e2e.clients
-
-clients-all: .venv/installed-dev  ## those of hundreds of megabytes too
-	$(BIN)/python -m tests.e2e.clients --all
 
 clients-table: .venv/installed-dev  ## what each client can do here, as run just now
 	$(BIN)/python -m tests.clients
@@ -62,4 +59,4 @@ fix: .venv/installed-dev    ## mend what ruff can
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]' && touch $@
 
-.PHONY: run test check clients clients-all clients-table test-vllm test-llama-cpp llama-cpp drills vllm-cpu test-ttnn conformance bench fix
+.PHONY: run test check clients clients-table test-vllm test-llama-cpp llama-cpp drills vllm-cpu test-ttnn conformance bench fix

@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 class _GaveWay(Exception):
-    """What a call of the runner ended with."""
+    """A call of the runner, to a completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,34 +182,35 @@ class EngineCore:
 
     def _prefill_all(self, plan: Plan) -> Ready:
         """At most one call of each kind in a step, so that a runner that can't mix them never has to."""
-        ready, chunks = Ready(), plan.chunks
-        if chunks:
+        ready = Ready()
+        if plan.chunks:
             self._settle()
-            if self._runner.traits.is_asynchronous or not _are_typed(chunks):
-                self._tell()  # before a call that may be long; who is told would take time from a keystroke's
-            chunks = [chunk for chunk in chunks if chunk.sequence in self.members]
-            try:
-                self._prefill(chunks, ready)
-            except _GaveWay:
-                return ready
-            except Exception as error:
-                self._fail((chunk.sequence for chunk in chunks), error)
+        chunks = [chunk for chunk in plan.chunks if chunk.sequence in self.members]
+        if not chunks:
+            return ready
+        is_typed = chunks[0].sequence.intent is Intent.COMPLETION  # and so are all
+        if self._runner.traits.is_asynchronous or not is_typed:
+            self._tell()  # before a call that may be long; who is told would take time from a keystroke's
+        try:
+            self._prefill(chunks, ready, gives_way=not is_typed)
+        except _GaveWay:
+            return ready
+        except Exception as error:
+            self._fail((chunk.sequence for chunk in chunks), error)
         return ready
 
-    def _prefill(self, chunks: SequenceOf[Chunk], ready: Ready) -> None:
+    def _prefill(self, chunks: SequenceOf[Chunk], ready: Ready, *, gives_way: bool) -> None:
         began_at = self._clock()
         for chunk in chunks:
             self.members[chunk.sequence].choice.stopwatch.schedule(began_at)
-        logits = self._call(
-            partial(self._runner.prefill, [prefill_row(chunk) for chunk in chunks]),
-            gives_way=not _are_typed(chunks),
-        )
+        rows = [prefill_row(chunk) for chunk in chunks]
+        found = self._call(partial(self._runner.prefill, rows), gives_way=gives_way)
         now = self._clock()
-        for chunk, rows in zip(chunks, logits, strict=True):
-            self._note_chunk(chunk, rows, now)
+        for chunk, logits in zip(chunks, found, strict=True):
+            self._note_chunk(chunk, logits, now)
             if chunk.is_last and chunk.sequence in self.members:
                 ready.sequences.append(chunk.sequence)
-                ready.logits.append(rows[-1:])
+                ready.logits.append(logits[-1:])
 
     def _note_chunk(self, chunk: Chunk, logits: Floats, now: float) -> None:
         if not chunk.sequence.generated:
@@ -273,8 +274,8 @@ class EngineCore:
         ready.tokens = decoded.tokens
 
     def _call(self, call: Callable[[], _Result], *, gives_way: bool) -> _Result:
-        """Of the runner. Raises _GaveWay, and what the runner does. gives_way: to a completion that comes meanwhile;
-        but of two such calls at most one does, so that everybody gets on."""
+        """One of the runner's. Raises _GaveWay, and what the runner does. gives_way: to a completion that comes in the
+        middle; but of two such calls at most one does, so that everybody gets on."""
         self._gives_way = gives_way and not self._has_given_way
         if gives_way:
             self._has_given_way = False
@@ -396,10 +397,6 @@ class EngineCore:
             for report in reports:
                 del self._reports[report.job]
             self._publish_reports(reports)
-
-
-def _are_typed(chunks: SequenceOf[Chunk]) -> bool:
-    return chunks[0].sequence.intent is Intent.COMPLETION
 
 
 def _failure(error: Exception) -> BackendFailed:

@@ -10,7 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dragoman" / "clients"
@@ -29,26 +30,25 @@ PYTHON_CLIENTS: Mapping[str, str] = {
     "koboldapi": "koboldapi==0.5.4",
     "mistralai": "mistralai==1.9.11",
     "huggingface-hub": "huggingface-hub==0.36.0",
+    "litellm": "litellm==1.110.2",
+    "langchain-0.0": "langchain==0.0.352",
+    "langchain": "langchain-openai==1.7.4 langchain-ollama==1.1.0",
+    "llama-index": "llama-index-llms-openai-like==0.8.1 llama-index-llms-ollama==0.11.0",
+    "aider": "aider-chat==0.86.2",
 }
 NODE_CLIENTS: Mapping[str, str] = {
     "node-openai": "openai@7.55.0",
     "node-ollama": "ollama@0.6.4",
     "node-anthropic": "@anthropic-ai/sdk@1.11.0",
     "node-ai": "ai@7.0.173 @ai-sdk/openai-compatible@3.0.92",
-}
-HEAVY_CLIENTS: Mapping[str, str] = {
-    "litellm": "litellm==1.110.2",
-    "langchain-0.0": "langchain==0.0.352",
-    "langchain": "langchain-openai==1.7.4 langchain-ollama==1.1.0",
-    "llama-index": "llama-index-llms-openai-like==0.8.1 llama-index-llms-ollama==0.11.0",
-    "aider": "aider-chat==0.86.2",
     "node-codex": "@openai/codex@0.171.0",
     "node-claude-code": "@anthropic-ai/claude-code@2.1.332",
     "node-opencode": "opencode-ai@1.18.33",
     "node-continue": "@continuedev/cli@1.5.47",
 }
-"""Hundreds of megabytes: `make clients-all` fetches them, and CI doesn't."""
-ALL_CLIENTS: Mapping[str, str] = {**PYTHON_CLIENTS, **NODE_CLIENTS, **HEAVY_CLIENTS}
+CLIENTS: Mapping[str, str] = {**PYTHON_CLIENTS, **NODE_CLIENTS}
+NUM_AT_ONCE = 6
+"""Most of an installation is waiting for a registry."""
 
 
 class NotInstalled(Exception):
@@ -58,7 +58,7 @@ class NotInstalled(Exception):
 def folder(client: str) -> Path:
     """Where it is, or belongs; named for its version, so that a new pin is a new folder."""
     suffix = "node" if is_node(client) else f"py{sys.version_info.major}{sys.version_info.minor}"
-    return CACHE / "-".join([*re.findall(r"[\w.]+", ALL_CLIENTS[client]), suffix])
+    return CACHE / "-".join([*re.findall(r"[\w.]+", CLIENTS[client]), suffix])
 
 
 def is_node(client: str) -> bool:
@@ -69,8 +69,7 @@ def installed(client: str) -> Path:
     """Raises NotInstalled."""
     path = folder(client)
     if not (path / "complete").exists():
-        target = "clients-all" if client in HEAVY_CLIENTS else "clients"
-        raise NotInstalled(f"the client {client!r} is not installed: run `make {target}`")
+        raise NotInstalled(f"the client {client!r} is not installed: run `make clients`")
     return path
 
 
@@ -83,23 +82,31 @@ def install(client: str) -> None:
     path.mkdir(parents=True)
     if not is_node(client):
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--target", str(path), *ALL_CLIENTS[client].split()], check=True)
+        subprocess.run([*pip, "--target", str(path), *CLIENTS[client].split()], check=True)
     else:
         npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(path)]
-        subprocess.run([*npm, *ALL_CLIENTS[client].split()], check=True)
+        subprocess.run([*npm, *CLIENTS[client].split()], check=True)
     (path / "complete").touch()
 
 
-def main(argv: Sequence[str]) -> int:
-    """`--all`: the heavy ones too."""
-    for client in ALL_CLIENTS if "--all" in argv else (*PYTHON_CLIENTS, *NODE_CLIENTS):
-        if is_node(client) and shutil.which("npm") is None:
-            print(f"{client}: left out, there is no npm", file=sys.stderr)
-            continue
+def _try_to_install(client: str) -> bool:
+    try:
         install(client)
-        print(f"{client}: {folder(client)}")
-    return 0
+    except subprocess.CalledProcessError as error:
+        print(f"{client} can't be installed: {error}", file=sys.stderr)
+        return False
+    print(f"{client}: {folder(client)}", flush=True)
+    return True
+
+
+def main() -> int:
+    has_npm = shutil.which("npm") is not None
+    if not has_npm:
+        print(f"there is no npm: {', '.join(NODE_CLIENTS)} are left out", file=sys.stderr)
+    with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
+        are_there = list(pool.map(_try_to_install, CLIENTS if has_npm else PYTHON_CLIENTS))
+    return 0 if all(are_there) else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import HEAVY_CLIENTS, NotInstalled, installed
+from tests.e2e.clients import NotInstalled, installed
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
 def installed_or_skipped(client: str) -> Path:
-    """Its folder. Without the client the test is skipped, and says so; in CI it fails, but for the heavy ones."""
+    """Its folder. Without the client the test is skipped, and says so; in CI it fails."""
     try:
         return installed(client)
     except NotInstalled as missing:
-        if os.environ.get("CI") and client not in HEAVY_CLIENTS:
+        if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
 
