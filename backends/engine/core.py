@@ -54,9 +54,10 @@ class _GaveWay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A decode under way, of these sequences."""
+    """A decode under way, of these sequences; a token follows for the first num_ready of them."""
 
     sequences: list[Sequence]
+    num_ready: int
     launched: Launched
 
 
@@ -138,7 +139,7 @@ class EngineCore:
     def step(self) -> None:
         self._admit()
         if any(choice.is_over for sampled in self._held for choice in sampled.choices):
-            self._settle()  # they make room before others are scheduled
+            self._settle_ends()
         plan = self.scheduler.schedule()
         ready = self._prefill_all(plan)
         if self._runner.traits.is_asynchronous:  # those whose prompt is done join the decode, and nobody waits for it
@@ -233,13 +234,16 @@ class EngineCore:
     def _launch(self, sequences: list[Sequence]) -> _Flight | None:
         if not sequences:
             return None
+        going_on = [each for each in sequences if each.is_fed and each.num_pending > 1]
+        if going_on:  # last, so that nobody's logits need to be copied
+            sequences = [each for each in sequences if each not in going_on] + going_on
         choices = [self.members[sequence].choice for sequence in sequences]
-        now = self._clock()
         for choice in choices:
-            choice.stopwatch.schedule(now)  # of one whose short prompt is fed
+            if choice.sequence.is_fed:
+                choice.stopwatch.schedule(self._clock())
         try:
             launched = self._runner.launch(
-                np.array([sequence.token_at(sequence.num_computed) for sequence in sequences], np.int32),
+                np.array(_inputs(sequences), np.int32),
                 np.array([sequence.num_computed for sequence in sequences], np.int32),
                 [sequence.block_table for sequence in sequences],
                 [sequence.slot for sequence in sequences],
@@ -249,7 +253,7 @@ class EngineCore:
             self._settle()  # what they have said already is told first
             self._fail(sequences, error)
             return None
-        return _Flight(sequences, launched)
+        return _Flight(sequences, len(sequences) - len(going_on), launched)
 
     def _read(self, flight: _Flight | None, ready: Ready) -> None:
         """Waits. What came for a sequence that has ended meanwhile is dropped."""
@@ -262,16 +266,18 @@ class EngineCore:
         except Exception as error:
             self._fail(flight.sequences, error)
             return
-        now = self._clock()
+        fed = [sequence for sequence in flight.sequences if sequence.is_fed]
         for sequence in flight.sequences:
             if sequence in self.members:
                 self.scheduler.advance(sequence, 1)
-                if sequence.num_pending == 0:
-                    self._note_prompt(sequence, now)
-        ready.sequences += flight.sequences
+        for sequence in fed:
+            if sequence in self.members and not sequence.is_fed:
+                self._note_prompt(sequence, self._clock())
+        ready.sequences += flight.sequences[: flight.num_ready]
         if decoded.logits is not None:
-            ready.logits.append(decoded.logits)
-        ready.tokens = decoded.tokens
+            ready.logits.append(decoded.logits[: flight.num_ready])
+        if decoded.tokens is not None:
+            ready.tokens = decoded.tokens[: flight.num_ready]
 
     def _call(self, call: Callable[[], _Result], *, gives_way: bool) -> _Result:
         """One of the runner's. Raises _GaveWay, and what the runner does. gives_way: to a completion that comes in the
@@ -290,7 +296,7 @@ class EngineCore:
 
     def _sample(self, ready: Ready) -> Sampled:
         if ready.sequences:
-            ready = ready.only(self._is_ready)
+            ready = ready.only(self.members.__contains__)  # without those that have failed with another call
         if not ready.sequences:
             return Sampled()
         choices = [self.members[sequence].choice for sequence in ready.sequences]
@@ -305,10 +311,6 @@ class EngineCore:
         except Exception as error:
             self._fail(ready.sequences, error)
             return Sampled()
-
-    def _is_ready(self, sequence: Sequence) -> bool:
-        """Its whole prompt has been evaluated, and it hasn't failed with another call."""
-        return sequence in self.members and sequence.num_pending == 0
 
     def _mask(self, grammar: Grammar, choice: Choice) -> Mask | None:
         try:
@@ -337,6 +339,13 @@ class EngineCore:
             for sampled in held:
                 self._postprocess(sampled)
             self._publish()
+
+    def _settle_ends(self) -> None:
+        """They make room before others are scheduled. What is held of others can wait until a device works again."""
+        split = [sampled.split(_is_over) for sampled in self._held]
+        self._held = [others for _, others in split]
+        for ends, _ in split:
+            self._postprocess(ends)
 
     def _postprocess(self, sampled: Sampled) -> None:
         now = self._clock()
@@ -397,6 +406,15 @@ class EngineCore:
             for report in reports:
                 del self._reports[report.job]
             self._publish_reports(reports)
+
+
+def _inputs(sequences: SequenceOf[Sequence]) -> list[int]:
+    """The token of each that is evaluated next."""
+    return [each.token_at(each.num_computed) if each.is_fed else each.generated[-1] for each in sequences]
+
+
+def _is_over(choice: Choice) -> bool:
+    return choice.is_over
 
 
 def _failure(error: Exception) -> BackendFailed:

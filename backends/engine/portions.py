@@ -100,7 +100,7 @@ class Portions:
         num_decodes = sum(not sequence.is_prefilling for sequence in running)
         for sequence in running:
             if sequence.is_prefilling and sequence.num_pending <= num_decodes and _may_be_fed(sequence):
-                sequence.is_prefilling = False
+                sequence.is_prefilling, sequence.is_fed = False, True
 
     def _piece(self, prompts: list[Sequence], decodes: list[Sequence]) -> Plan:
         is_used_up = self._room < self._least

@@ -103,10 +103,12 @@ class Scheduler:
 
     def advance(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more tokens are really in the sequence's blocks: those that they fill may now be shared."""
-        self._queue.charge(sequence, num_tokens, tuple(sequence.paid_by))  # another thread changes it
+        paid_by = tuple(sequence.paid_by) if sequence.paid_by else ()  # another thread changes it
+        self._queue.charge(sequence, num_tokens, paid_by)
         num_before = sequence.num_computed
         sequence.num_computed += num_tokens
-        sequence.is_prefilling = sequence.is_prefilling and sequence.num_pending > 0
+        if sequence.num_computed == sequence.num_tokens:
+            sequence.is_prefilling = sequence.is_fed = False
         num_known, num_full = num_before // self.block_size, sequence.num_computed // self.block_size
         if num_full > num_known and sequence.uses_cache:
             hashes = sequence.block_hashes(num_full)

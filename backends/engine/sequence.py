@@ -31,11 +31,11 @@ class Sequence:
     wants_all_logits: of every token of the prompt, which therefore can't be taken from the cache. wants_hidden_states:
     in place of any logits; such a one stays outside the cache. leader: the sequence of the same prompt that evaluates
     it; this one then takes its blocks. is_prefilling: its next tokens go through a prefill: the prompt, or after a
-    preemption everything; but their end may be fed to decodes, a token a step. num_computed: tokens whose keys and
-    values are in the blocks. num_cached: how many of these came from the prefix cache when the sequence first ran.
-    block_table: its blocks, in order. A sequence that waits and has blocks is paused. prefix_from: who is evaluating
-    more of the same prefix; num_awaited: tokens of it. keeps_place_until: tokens that it generates before it gives its
-    place up.
+    preemption everything. is_fed: what was left of these goes through decodes, a token a step. num_computed: tokens
+    whose keys and values are in the blocks. num_cached: how many of these came from the prefix cache when the sequence
+    first ran. block_table: its blocks, in order. A sequence that waits and has blocks is paused. prefix_from: who is
+    evaluating more of the same prefix; num_awaited: tokens of it. keeps_place_until: tokens that it generates before it
+    gives its place up.
 
     Plain fields rather than properties: all of this is looked at for every sequence in every step.
     """
@@ -58,6 +58,7 @@ class Sequence:
     keeps_place_until: int = 0
     slot: int = -1
     is_prefilling: bool = True
+    is_fed: bool = False
     num_tokens: int = field(init=False)
     num_computed: int = 0
     num_cached: int | None = None
@@ -145,5 +146,5 @@ class Sequence:
         self.block_table = self._table[:0]
         self.capacity = 0
         self.num_computed = 0
-        self.is_prefilling = True
+        self.is_prefilling, self.is_fed = True, False
         return blocks

@@ -42,6 +42,21 @@ class Sampled:
     tokens: SequenceOf[int] = ()
     logprobs: SequenceOf[Logprobs | None] = ()
 
+    def split(self, is_first: Callable[[Choice], bool]) -> tuple[Sampled, Sampled]:
+        """Of some of the choices, and of the others."""
+        halves: tuple[list[int], list[int]] = ([], [])
+        for place, choice in enumerate(self.choices):
+            halves[0 if is_first(choice) else 1].append(place)
+        first, second = (
+            Sampled(
+                [self.choices[place] for place in places],
+                [self.tokens[place] for place in places],
+                [self.logprobs[place] for place in places],
+            )
+            for places in halves
+        )
+        return first, second
+
 
 def prefill_row(chunk: Chunk) -> PrefillRow:
     sequence = chunk.sequence
