@@ -238,8 +238,10 @@ class Scheduler:
         that changes hands makes them more equal, and so never changes back. What is embedded is soon done: it keeps its
         own, and who comes next is the queue's affair alone."""
         peers = [each for each in self.running if each.intent is sequence.intent]
-        num_places = Counter(each.client for each in peers)
+        num_places = Counter([each.client for each in peers])
         most = num_places[sequence.client] + 1
+        if max(num_places.values(), default=0) <= most:  # as in most steps
+            return None
         losers = [
             each
             for each in peers
